@@ -1,0 +1,7 @@
+//! What heteronym decides: the XMPP federation protocol, sans-IO.
+//!
+//! No socket, no clock, no randomness and no runtime lives here: bytes, `now` and random bytes come
+//! in as arguments, and what is to be done goes out as values. See `docs/protocol.md`.
+
+pub mod limits;
+pub mod name;

@@ -1,0 +1,54 @@
+//! Every bound of the protocol: its unit, and why it is what it is.
+
+use std::time::Duration;
+
+/// Bounds an operator may set (`[limits]` in the configuration).
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Bytes of one stanza. RFC 6120 §13.12 asks for at least 10,000.
+    pub stanza_bytes: usize,
+    /// Bytes that wait for one pair; beyond it the sender gets `resource-constraint`.
+    pub pair_queue_bytes: usize,
+    /// Bytes that wait or are unacknowledged on one host stream.
+    pub host_queue_bytes: usize,
+    /// Activations a second that one peer host may ask of us; the burst is five times that.
+    pub activations_per_second: u32,
+    /// How long a dial may take, TLS and SASL included.
+    pub connect_timeout: Duration,
+    /// A link that carried nothing for so long is closed.
+    pub idle_timeout: Duration,
+    /// How long a stanza waits for its host or its pair before `remote-server-timeout`.
+    pub stanza_wait: Duration,
+    /// How long a stanza waits for a domain of ours whose link is down.
+    pub local_link_grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            stanza_bytes: 256 << 10,
+            pair_queue_bytes: 1 << 20,
+            host_queue_bytes: 64 << 20,
+            activations_per_second: 2000,
+            connect_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(3600),
+            stanza_wait: Duration::from_secs(30),
+            local_link_grace: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Bytes of one control element: a chain of six 16 KiB certificates in base64 fits.
+pub const CONTROL_BYTES: usize = 128 << 10;
+/// Bytes of a stream header or a negotiation element from somebody who is not authenticated yet.
+pub const UNAUTHENTICATED_BYTES: usize = 16 << 10;
+/// Depth of nested elements in a stanza; real ones stay below 30.
+pub const DEPTH: usize = 128;
+/// Attributes of one element, namespace declarations included.
+pub const ATTRIBUTES: usize = 256;
+/// Bytes of one element or attribute name.
+pub const NAME_BYTES: usize = 1024;
+/// Namespace declarations in scope at once.
+pub const NAMESPACES: usize = 512;
+/// A stanza over its limit is skipped up to this many times the limit; an endless one ends the stream.
+pub const SKIP_FACTOR: usize = 64;
