@@ -1,0 +1,86 @@
+//! XMPP addresses, as far as a router reads them: the domain decides where a stanza goes.
+
+use std::borrow::Cow;
+
+use crate::name::{self, InvalidName};
+
+/// The longest localpart or resourcepart, in bytes (RFC 7622 §3.3, §3.4).
+const PART_BYTES: usize = 1023;
+
+/// Why a string is not an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidJid {
+    /// There is an `@` with nothing before it, or more than 1023 bytes.
+    #[error("a localpart has 1 to 1023 bytes")]
+    Localpart,
+    /// There is a `/` with nothing behind it, or more than 1023 bytes.
+    #[error("a resourcepart has 1 to 1023 bytes")]
+    Resourcepart,
+    /// The domainpart is no name that we route by.
+    #[error("{0}")]
+    Domain(#[from] InvalidName),
+}
+
+/// The domainpart of `jid`, normalised; borrowed where it is in that form already.
+///
+/// The order of the cuts matters (RFC 7622 §3.2): a resource may hold `@` and `/`, so that in
+/// `a.lit/b@c.lit` the domain is `a.lit`.
+///
+/// # Errors
+/// [`InvalidJid`] names the part that is wrong.
+pub fn domain_of(jid: &str) -> Result<Cow<'_, str>, InvalidJid> {
+    let bare = match jid.split_once('/') {
+        Some((bare, resource)) if has_part_length(resource) => bare,
+        Some(_) => return Err(InvalidJid::Resourcepart),
+        None => jid,
+    };
+    let domain = match bare.split_once('@') {
+        Some((localpart, domain)) if has_part_length(localpart) => domain,
+        Some(_) => return Err(InvalidJid::Localpart),
+        None => bare,
+    };
+    Ok(name::normalise(domain)?)
+}
+
+fn has_part_length(part: &str) -> bool {
+    (1..=PART_BYTES).contains(&part.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_domain_is_what_is_left_between_at_and_slash() {
+        for jid in ["saramago.lit", "jose@saramago.lit", "saramago.lit/x", "jose@saramago.lit/lisboa"] {
+            assert_eq!(domain_of(jid).as_deref(), Ok("saramago.lit"), "{jid}");
+        }
+        assert_eq!(domain_of("jose@Saramago.LIT.").as_deref(), Ok("saramago.lit"));
+        assert!(matches!(domain_of("jose@saramago.lit/x"), Ok(Cow::Borrowed(_))));
+    }
+
+    #[test]
+    fn a_resource_cannot_pose_as_a_domain() {
+        assert_eq!(domain_of("evil.lit/jose@saramago.lit").as_deref(), Ok("evil.lit"));
+        assert_eq!(domain_of("jose@evil.lit/@saramago.lit/x").as_deref(), Ok("evil.lit"));
+    }
+
+    #[test]
+    fn empty_and_overlong_parts_are_refused() {
+        assert_eq!(domain_of("@saramago.lit"), Err(InvalidJid::Localpart));
+        assert_eq!(domain_of("saramago.lit/"), Err(InvalidJid::Resourcepart));
+        assert_eq!(domain_of(""), Err(InvalidJid::Domain(InvalidName::Empty)));
+        assert_eq!(domain_of("jose@"), Err(InvalidJid::Domain(InvalidName::Empty)));
+        assert_eq!(domain_of("/x"), Err(InvalidJid::Domain(InvalidName::Empty)));
+        let long = "a".repeat(PART_BYTES + 1);
+        assert_eq!(domain_of(&format!("{long}@a.lit")), Err(InvalidJid::Localpart));
+        assert_eq!(domain_of(&format!("a.lit/{long}")), Err(InvalidJid::Resourcepart));
+        assert!(domain_of(&format!("{0}@a.lit/{0}", &long[1..])).is_ok());
+    }
+
+    #[test]
+    fn a_second_at_is_no_part_of_a_domain() {
+        assert!(matches!(domain_of("a@b@saramago.lit"), Err(InvalidJid::Domain(_))));
+        assert!(matches!(domain_of("jose@192.0.2.1"), Err(InvalidJid::Domain(InvalidName::Address))));
+    }
+}
