@@ -1,1 +1,169 @@
-//! What the tests share.
+//! What the tests share: a certificate authority of a few lines.
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256, PublicKeyData, RsaKeySize,
+    SignatureAlgorithm,
+};
+
+use crate::certificate::KeyType;
+use crate::keys::FileKey;
+
+/// A root and the intermediate that signs the leaves.
+pub(crate) struct Authority {
+    pub(crate) root_pem: String,
+    intermediate_der: Vec<u8>,
+    intermediate_pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+/// What a leaf is to look like.
+pub(crate) struct Leaf {
+    names: Vec<String>,
+    key: Option<KeyPair>,
+    usages: Vec<KeyUsagePurpose>,
+    purposes: Vec<ExtendedKeyUsagePurpose>,
+    dates: Option<(i64, i64)>,
+}
+
+/// An issued certificate.
+pub(crate) struct Issued {
+    /// DER: leaf, intermediate.
+    pub(crate) chain: Vec<Vec<u8>>,
+    pub(crate) chain_pem: String,
+    pub(crate) key_pem: String,
+}
+
+impl Issued {
+    pub(crate) fn key(&self) -> FileKey {
+        FileKey::from_pem(self.chain_pem.as_bytes(), self.key_pem.as_bytes()).unwrap()
+    }
+}
+
+impl Leaf {
+    /// Public CAs' profile of today: serverAuth and nothing else.
+    pub(crate) fn new(name: &str) -> Self {
+        let purposes = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        Self { names: vec![name.to_owned()], key: None, usages: Vec::new(), purposes, dates: None }
+    }
+
+    pub(crate) fn and_name(mut self, name: &str) -> Self {
+        self.names.push(name.to_owned());
+        self
+    }
+
+    pub(crate) fn with_key(mut self, key: KeyPair) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    pub(crate) fn with_usage(mut self, usage: KeyUsagePurpose) -> Self {
+        self.usages.push(usage);
+        self
+    }
+
+    pub(crate) fn for_purposes(mut self, purposes: &[ExtendedKeyUsagePurpose]) -> Self {
+        self.purposes = purposes.to_vec();
+        self
+    }
+
+    pub(crate) fn valid(mut self, not_before: i64, not_after: i64) -> Self {
+        self.dates = Some((not_before, not_after));
+        self
+    }
+
+    fn params(&self) -> CertificateParams {
+        let mut params = CertificateParams::new(self.names.clone()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, "leaf");
+        params.key_usages = self.usages.clone();
+        params.extended_key_usages = self.purposes.clone();
+        if let Some((not_before, not_after)) = self.dates {
+            let epoch = rcgen::date_time_ymd(1970, 1, 1);
+            params.not_before = epoch + std::time::Duration::from_secs(not_before.try_into().unwrap());
+            params.not_after = epoch + std::time::Duration::from_secs(not_after.try_into().unwrap());
+        }
+        params
+    }
+}
+
+impl Authority {
+    pub(crate) fn new() -> Self {
+        Self::named("Test Root")
+    }
+
+    pub(crate) fn named(root: &str) -> Self {
+        let root_key = KeyPair::generate().unwrap();
+        let root_params = ca(root);
+        let root_pem = root_params.self_signed(&root_key).unwrap().pem();
+        let root = Issuer::new(root_params, root_key);
+        let key = KeyPair::generate().unwrap();
+        let params = ca("Test Intermediate");
+        let intermediate = params.signed_by(&key, &root).unwrap();
+        Self {
+            root_pem,
+            intermediate_der: intermediate.der().to_vec(),
+            intermediate_pem: intermediate.pem(),
+            issuer: Issuer::new(params, key),
+        }
+    }
+
+    pub(crate) fn issue(&self, leaf: &Leaf) -> Issued {
+        let made = leaf.key.is_none().then(|| KeyPair::generate().unwrap());
+        let key = leaf.key.as_ref().or(made.as_ref()).unwrap();
+        let certificate = leaf.params().signed_by(key, &self.issuer).unwrap();
+        Issued {
+            chain: vec![certificate.der().to_vec(), self.intermediate_der.clone()],
+            chain_pem: certificate.pem() + &self.intermediate_pem,
+            key_pem: key.serialize_pem(),
+        }
+    }
+
+    /// The DER of a leaf that carries a 1024-bit key nobody has.
+    pub(crate) fn issue_rsa_1024(&self, name: &str) -> Vec<u8> {
+        Leaf::new(name).params().signed_by(&Rsa1024(rsa_1024()), &self.issuer).unwrap().der().to_vec()
+    }
+}
+
+/// One key of each kind; RSA ones take a moment to make.
+pub(crate) fn keys() -> [(KeyType, KeyPair); 4] {
+    [
+        (KeyType::Rsa { bits: 2048 }, rsa_2048()),
+        (KeyType::P256, KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap()),
+        (KeyType::P384, KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).unwrap()),
+        (KeyType::Ed25519, KeyPair::generate_for(&PKCS_ED25519).unwrap()),
+    ]
+}
+
+pub(crate) fn rsa_2048() -> KeyPair {
+    KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap()
+}
+
+fn ca(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    params
+}
+
+struct Rsa1024(Vec<u8>);
+
+impl PublicKeyData for Rsa1024 {
+    fn der_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        &PKCS_RSA_SHA256
+    }
+}
+
+/// `RSAPublicKey` with an odd modulus of 1024 bits and the exponent 65537.
+fn rsa_1024() -> Vec<u8> {
+    let mut modulus = [0xa5; 128];
+    modulus[127] |= 1;
+    let mut der = vec![0x30, 0x81, 0x89, 0x02, 0x81, 0x81, 0x00];
+    der.extend(modulus);
+    der.extend([0x02, 0x03, 0x01, 0x00, 0x01]);
+    der
+}
