@@ -1,0 +1,339 @@
+//! The multiplexer: what waits to be written on a host stream, fairly over pairs.
+//!
+//! Control elements go first; stanzas wait in one queue per pair, served by deficit round robin over
+//! bytes, so that no pair can starve another. A queue is *open* while its pair may send.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+
+use crate::sent::{Sent, SentCopies};
+
+/// Bytes that a pair may send before the next one's turn: a TLS record, so that turns do not cut
+/// records and a batch of one pair stays together.
+const QUANTUM: usize = 16 << 10;
+/// What a waiting stanza costs beyond its bytes.
+const PARCEL_OVERHEAD: usize = 64;
+
+/// A pair's place on one link.
+pub type Slot = u32;
+
+/// A stanza that waits.
+#[derive(Clone, Debug)]
+pub struct Parcel {
+    /// The whole stanza, right for a `jabber:server` stream.
+    pub bytes: Bytes,
+    /// Since when.
+    pub since: Instant,
+    /// It came back once as undelivered because the pair was not active.
+    pub retried: bool,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    parcels: VecDeque<Parcel>,
+    bytes: usize,
+    deficit: usize,
+    retried: usize,
+    open: bool,
+    in_ring: bool,
+    /// A control element that must not overtake the stanzas before it.
+    last: Option<Bytes>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Mux {
+    control: VecDeque<Bytes>,
+    queues: Vec<Queue>,
+    ring: VecDeque<Slot>,
+    bytes: usize,
+    pair_limit: usize,
+    total_limit: usize,
+    copies: SentCopies,
+}
+
+/// A stanza that found its queue full.
+#[derive(Debug, PartialEq, Eq)]
+pub struct QueueFull(pub Bytes);
+
+impl Mux {
+    /// Bounds in bytes: of one pair's queue, and of all together.
+    #[must_use]
+    pub fn new(pair_limit: usize, total_limit: usize) -> Self {
+        Self {
+            control: VecDeque::new(),
+            queues: Vec::new(),
+            ring: VecDeque::new(),
+            bytes: 0,
+            pair_limit,
+            total_limit,
+            copies: SentCopies::new(total_limit),
+        }
+    }
+
+    /// A place for one more pair, closed.
+    pub fn add(&mut self) -> Slot {
+        self.queues.push(Queue::default());
+        Slot::try_from(self.queues.len() - 1).expect("a link has fewer than 2^32 pairs")
+    }
+
+    /// Queues a control element; it goes out before any stanza.
+    pub fn control(&mut self, element: Bytes) {
+        self.control.push_back(element);
+    }
+
+    /// Queues a control element behind the last stanza that waits for `slot`, and closes the queue after it.
+    pub fn control_behind(&mut self, slot: Slot, element: Bytes) {
+        let queue = &mut self.queues[slot as usize];
+        if queue.parcels.is_empty() || !queue.open {
+            self.control.push_back(element);
+            queue.open = false;
+        } else {
+            queue.last = Some(element);
+        }
+    }
+
+    /// Queues a stanza.
+    ///
+    /// # Errors
+    /// [`QueueFull`] where the pair's bytes or all bytes would pass their bound.
+    pub fn push(&mut self, slot: Slot, bytes: Bytes, since: Instant) -> Result<(), QueueFull> {
+        let cost = bytes.len() + PARCEL_OVERHEAD;
+        let queue = &mut self.queues[slot as usize];
+        if queue.bytes + cost > self.pair_limit || self.bytes + cost > self.total_limit {
+            return Err(QueueFull(bytes));
+        }
+        queue.parcels.push_back(Parcel { bytes, since, retried: false });
+        self.grown(slot, cost);
+        Ok(())
+    }
+
+    /// Puts a stanza that came back before those that were never sent, behind those that came back before it.
+    pub fn push_again(&mut self, slot: Slot, bytes: Bytes, since: Instant) {
+        let cost = bytes.len() + PARCEL_OVERHEAD;
+        let queue = &mut self.queues[slot as usize];
+        queue.parcels.insert(queue.retried, Parcel { bytes, since, retried: true });
+        queue.retried += 1;
+        self.grown(slot, cost);
+    }
+
+    fn grown(&mut self, slot: Slot, cost: usize) {
+        self.bytes += cost;
+        self.queues[slot as usize].bytes += cost;
+        self.enter_ring(slot);
+    }
+
+    fn enter_ring(&mut self, slot: Slot) {
+        let queue = &mut self.queues[slot as usize];
+        if queue.open && !queue.in_ring && !queue.parcels.is_empty() {
+            queue.in_ring = true;
+            self.ring.push_back(slot);
+        }
+    }
+
+    /// The pair may send from now on.
+    pub fn open(&mut self, slot: Slot) {
+        self.queues[slot as usize].open = true;
+        self.enter_ring(slot);
+    }
+
+    /// The pair may not send any more; what waits goes on waiting.
+    pub fn close(&mut self, slot: Slot) {
+        self.queues[slot as usize].open = false;
+    }
+
+    /// Whether the pair may send.
+    #[must_use]
+    pub fn is_open(&self, slot: Slot) -> bool {
+        self.queues[slot as usize].open
+    }
+
+    /// Takes everything that waits for a pair.
+    pub fn take(&mut self, slot: Slot) -> Vec<Parcel> {
+        let queue = &mut self.queues[slot as usize];
+        self.bytes -= queue.bytes;
+        queue.bytes = 0;
+        queue.retried = 0;
+        queue.parcels.drain(..).collect()
+    }
+
+    /// Takes what has waited for a closed pair for `wait` or longer.
+    pub fn take_overdue(&mut self, slot: Slot, now: Instant, wait: Duration) -> Vec<Parcel> {
+        let queue = &mut self.queues[slot as usize];
+        let overdue = queue.parcels.iter().take_while(|parcel| now >= parcel.since + wait).count();
+        let taken: Vec<Parcel> = queue.parcels.drain(..overdue).collect();
+        let bytes: usize = taken.iter().map(|parcel| parcel.bytes.len() + PARCEL_OVERHEAD).sum();
+        queue.bytes -= bytes;
+        queue.retried = queue.retried.saturating_sub(overdue);
+        self.bytes -= bytes;
+        taken
+    }
+
+    /// Since when the oldest stanza of a pair waits.
+    #[must_use]
+    pub fn oldest(&self, slot: Slot) -> Option<Instant> {
+        self.queues[slot as usize].parcels.front().map(|parcel| parcel.since)
+    }
+
+    /// Bytes that wait for one pair.
+    #[must_use]
+    pub fn pair_bytes(&self, slot: Slot) -> usize {
+        self.queues[slot as usize].bytes
+    }
+
+    /// Bytes of stanzas that wait for all pairs.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether anything can be written now.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        !self.control.is_empty() || !self.ring.is_empty()
+    }
+
+    /// The copies of what was sent.
+    pub fn copies(&mut self) -> &mut SentCopies {
+        &mut self.copies
+    }
+
+    /// Sends a stanza of the host itself (a ping, or the answer to one): numbered like any other.
+    pub fn push_own(&mut self, stanza: Bytes) {
+        self.copies.push(Sent { slot: None, bytes: Bytes::new(), retried: false });
+        self.control.push_back(stanza);
+    }
+
+    /// Appends what goes out next, until `out` has grown by about `room` bytes, and tells `each`
+    /// the slot of every stanza.
+    pub fn fill(&mut self, out: &mut BytesMut, room: usize, mut each: impl FnMut(Slot)) {
+        let end = out.len() + room;
+        while let Some(element) = self.control.pop_front() {
+            out.extend_from_slice(&element);
+        }
+        while out.len() < end {
+            let Some(slot) = self.ring.pop_front() else { return };
+            self.serve(slot, out, end, &mut each);
+        }
+    }
+
+    fn serve(&mut self, slot: Slot, out: &mut BytesMut, end: usize, each: &mut impl FnMut(Slot)) {
+        let queue = &mut self.queues[slot as usize];
+        queue.in_ring = false;
+        if !queue.open {
+            return;
+        }
+        if queue.deficit == 0 {
+            queue.deficit = QUANTUM;
+        }
+        while let Some(parcel) = queue.parcels.pop_front() {
+            let (length, cost) = (parcel.bytes.len(), parcel.bytes.len() + PARCEL_OVERHEAD);
+            out.extend_from_slice(&parcel.bytes);
+            queue.bytes -= cost;
+            self.bytes -= cost;
+            queue.retried = queue.retried.saturating_sub(1);
+            self.copies.push(Sent { slot: Some(slot), bytes: parcel.bytes, retried: parcel.retried });
+            each(slot);
+            queue.deficit = queue.deficit.saturating_sub(length);
+            if queue.deficit == 0 || out.len() >= end {
+                break;
+            }
+        }
+        if queue.parcels.is_empty() {
+            queue.deficit = 0;
+            if let Some(last) = queue.last.take() {
+                out.extend_from_slice(&last);
+                queue.open = false;
+            }
+        } else {
+            let turn_goes_on = queue.deficit > 0;
+            queue.in_ring = true;
+            if turn_goes_on {
+                self.ring.push_front(slot);
+            } else {
+                self.ring.push_back(slot);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mux(pairs: u32) -> Mux {
+        let mut mux = Mux::new(1 << 20, 8 << 20);
+        for _ in 0..pairs {
+            let slot = mux.add();
+            mux.open(slot);
+        }
+        mux
+    }
+
+    fn fill(mux: &mut Mux, room: usize) -> String {
+        let mut out = BytesMut::new();
+        mux.fill(&mut out, room, |_| ());
+        String::from_utf8(out.to_vec()).unwrap()
+    }
+
+    fn push(mux: &mut Mux, slot: Slot, text: &str) -> Result<(), QueueFull> {
+        mux.push(slot, Bytes::copy_from_slice(text.as_bytes()), Instant::now())
+    }
+
+    #[test]
+    fn a_flood_of_one_pair_does_not_hold_up_another() {
+        let mut mux = mux(2);
+        for _ in 0..1000 {
+            push(&mut mux, 0, &"a".repeat(100)).unwrap();
+        }
+        push(&mut mux, 1, "b").unwrap();
+        let first = fill(&mut mux, 2 * QUANTUM);
+        assert!(first.contains('b'), "the other pair's turn comes after one quantum");
+        assert_eq!(first.find('b'), Some(QUANTUM.div_ceil(100) * 100));
+    }
+
+    #[test]
+    fn a_turn_goes_on_where_the_room_ended() {
+        let mut mux = mux(2);
+        for slot in [0, 1] {
+            for _ in 0..4 {
+                push(&mut mux, slot, if slot == 0 { "a" } else { "b" }).unwrap();
+            }
+        }
+        assert_eq!(fill(&mut mux, 2) + &fill(&mut mux, 100), "aaaabbbb", "order within a pair, one turn each");
+    }
+
+    #[test]
+    fn control_elements_go_first_and_a_last_one_last() {
+        let mut mux = mux(1);
+        push(&mut mux, 0, "1").unwrap();
+        mux.control_behind(0, Bytes::from_static(b"<deactivate/>"));
+        mux.control(Bytes::from_static(b"<active/>"));
+        assert_eq!(fill(&mut mux, 100), "<active/>1<deactivate/>");
+        push(&mut mux, 0, "2").unwrap();
+        assert_eq!(fill(&mut mux, 100), "", "closed behind its last element");
+    }
+
+    #[test]
+    fn a_closed_queue_waits_and_a_full_one_refuses() {
+        let mut mux = Mux::new(200, 8 << 20);
+        let slot = mux.add();
+        push(&mut mux, slot, "waiting").unwrap();
+        assert!(!mux.is_ready());
+        assert_eq!(push(&mut mux, slot, &"x".repeat(200)), Err(QueueFull(Bytes::from("x".repeat(200)))));
+        mux.open(slot);
+        assert_eq!(fill(&mut mux, 100), "waiting");
+        assert_eq!((mux.bytes(), mux.pair_bytes(slot)), (0, 0));
+    }
+
+    #[test]
+    fn what_came_back_goes_before_what_was_never_sent() {
+        let mut mux = mux(1);
+        push(&mut mux, 0, "3").unwrap();
+        mux.push_again(0, Bytes::from_static(b"1"), Instant::now());
+        mux.push_again(0, Bytes::from_static(b"2"), Instant::now());
+        assert_eq!(fill(&mut mux, 100), "123");
+    }
+}
