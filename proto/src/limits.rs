@@ -52,3 +52,15 @@ pub const NAME_BYTES: usize = 1024;
 pub const NAMESPACES: usize = 512;
 /// A stanza over its limit is skipped up to this many times the limit; an endless one ends the stream.
 pub const SKIP_FACTOR: usize = 64;
+/// Activations that may be pending on one link at once, per direction of asking.
+pub const PENDING_ACTIVATIONS: usize = 1024;
+/// Runs that we ask for at once on one link; more would only wait in the peer's queue.
+pub const CONCURRENT_RUNS: usize = 64;
+/// A pending activation ends after this.
+pub const ACTIVATION_TIMEOUT: Duration = Duration::from_secs(30);
+/// Who lost the glare asks again where no request came in this time.
+pub const GLARE_WAIT: Duration = Duration::from_secs(5);
+/// Refusals and look-ups that failed are remembered for this.
+pub const FAILURE_MEMORY: Duration = Duration::from_secs(60);
+/// A probe of a link is answered in this time, or the link is dead.
+pub const PROBE_WAIT: Duration = Duration::from_secs(2);

@@ -1,0 +1,156 @@
+//! Control elements in stream order: what each one changes.
+
+use std::sync::Arc;
+
+use super::{Action, HostStream, IdentityQuestion, Out};
+use crate::control::{About, Control, IdentityRequest, MalformedControl};
+use crate::crypto::CryptoOp;
+use crate::domain_pair::PairEvent;
+use crate::element::Element;
+use crate::identities::Learnt;
+use crate::identity::{Identity, OwnIdentity, PeerIdentity};
+use crate::mux::Slot;
+use crate::name::Name;
+use crate::now::Now;
+use crate::refusal::Refusal;
+use crate::stream_error::{Condition, StreamError};
+
+impl HostStream {
+    pub(super) fn control_arrived(&mut self, now: Now, element: &Element, out: &mut Out) {
+        match Control::read(element) {
+            Ok(Control::Chosen) => self.chosen_arrived(now, out),
+            Ok(_) | Err(_) if !self.chosen => {
+                let error = StreamError::new(Condition::PolicyViolation, "not before <chosen/>");
+                out.actions.push(Action::Close(Some(error)));
+            }
+            Ok(control) => self.take_control(now, control, out),
+            Err(MalformedControl { about: Some(about) }) if element.name() != "refused" => {
+                self.refuse(about, Refusal::Malformed, out);
+            }
+            Err(MalformedControl { .. }) => out.actions.push(Action::StanzaRefused("malformed-control")),
+        }
+    }
+
+    fn chosen_arrived(&mut self, now: Now, out: &mut Out) {
+        if self.decides() {
+            let error = StreamError::new(Condition::PolicyViolation, "the host with the smaller name chooses");
+            out.actions.push(Action::Close(Some(error)));
+            return;
+        }
+        if !self.chosen {
+            out.actions.push(Action::Chosen);
+            self.become_chosen(now, out);
+        }
+    }
+
+    fn take_control(&mut self, now: Now, control: Control, out: &mut Out) {
+        match control {
+            Control::Chosen => (),
+            Control::IdentityRequest(request) => self.identity_requested(request, out),
+            Control::Identity { id, identity } => self.identity_arrived(&id, identity, out),
+            Control::Request(request) => self.requested(now, request, out),
+            Control::Response(response) => self.responded(response, out),
+            Control::Activate(activate) => self.activate(now, &activate, out),
+            Control::Active { aid, expires } => self.active_arrived(now, aid, expires, out),
+            Control::Refused { about, refusal } => self.refused(now, &about, refusal, out),
+            Control::Deactivate { aid, reason } => self.peer_deactivated(now, aid, reason, out),
+            Control::Undelivered { n, reason } => self.undelivered(now, n, reason, out),
+            Control::Hold(domain) => self.hold(domain),
+            Control::Go(domain) => self.go(&domain, out),
+        }
+    }
+
+    fn identity_requested(&mut self, request: IdentityRequest, out: &mut Out) {
+        let IdentityRequest { id, domain, have, identity } = request;
+        if !self.config.hosted.contains(domain.as_str()) {
+            return self.refuse(About::Id(id), Refusal::UnknownDomain, out);
+        }
+        if self.config.hosted.contains(identity.domain.as_str()) {
+            return self.refuse(About::Id(id), Refusal::Policy, out);
+        }
+        let learnt = self.identities.learn(identity);
+        self.learnt(None, learnt, out);
+        out.actions.push(Action::ShowIdentity(IdentityQuestion { id, domain, have }));
+    }
+
+    /// The answer to [`Action::ShowIdentity`].
+    pub fn own_identity(&mut self, question: IdentityQuestion, own: Result<Arc<OwnIdentity>, String>, out: &mut Out) {
+        let IdentityQuestion { id, have, .. } = question;
+        match own {
+            Ok(own) => {
+                let mut identity = own.identity.clone();
+                if have == Some(own.certificate.fingerprint) {
+                    identity.chain.clear();
+                }
+                self.control(Control::Identity { id, identity }, out);
+            }
+            Err(_told_in_the_log) => self.refuse(About::Id(id), Refusal::UnknownDomain, out),
+        }
+    }
+
+    fn identity_arrived(&mut self, id: &str, identity: Identity, out: &mut Out) {
+        if let Some((slot, learnt)) = self.identities.answered(id, identity) {
+            self.learnt(Some(slot), learnt, out);
+        }
+    }
+
+    fn learnt(&mut self, asker: Option<Slot>, learnt: Learnt, out: &mut Out) {
+        let verdict = match learnt {
+            Learnt::Check(op) => return out.actions.push(Action::CheckIdentity(op)),
+            Learnt::Known(None) => return,
+            Learnt::Known(Some(verdict)) => verdict,
+            Learnt::Refused(failure) => Err(failure),
+        };
+        if let Some(slot) = asker {
+            out.actions.push(Action::Pair(slot, PairEvent::PeerIdentity(verdict)));
+        }
+    }
+
+    /// The answer to [`Action::CheckIdentity`].
+    pub fn identity_checked(&mut self, checked: &Identity, result: Result<Arc<PeerIdentity>, String>, out: &mut Out) {
+        let Some((slots, verdict)) = self.identities.checked(checked, result) else { return };
+        for slot in slots {
+            out.actions.push(Action::Pair(slot, PairEvent::PeerIdentity(verdict.clone())));
+        }
+    }
+
+    fn hold(&mut self, domain: Name) {
+        for slot in self.slots_to(&domain) {
+            self.mux.close(slot);
+            self.watch_queue(slot);
+        }
+        self.held.insert(domain);
+    }
+
+    fn go(&mut self, domain: &Name, out: &mut Out) {
+        if self.held.remove(domain) {
+            for slot in self.slots_to(domain) {
+                self.mux.open(slot);
+            }
+            out.actions.push(Action::Write);
+        }
+    }
+
+    /// The slots of all active pairs with a domain of the peer's.
+    fn slots_to(&self, domain: &Name) -> Vec<Slot> {
+        let to = |(slot, record): (Slot, &crate::pairs::PairRecord)| {
+            (record.active.is_some() && record.pair.remote == *domain).then_some(slot)
+        };
+        self.pairs.iter().filter_map(to).collect()
+    }
+}
+
+impl CryptoOp {
+    /// The identity that a [`CryptoOp::CheckIdentity`] is about.
+    #[must_use]
+    pub fn checked_identity(&self) -> Option<&Identity> {
+        match self {
+            Self::CheckIdentity { identity, .. } => Some(identity),
+            Self::OwnIdentity { .. }
+            | Self::Sign { .. }
+            | Self::Verify { .. }
+            | Self::Seal { .. }
+            | Self::Open { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! One authenticated host stream (protocol §3 to §7): the core of the HostConnection actor.
+//!
+//! It decides in stream order: what one frame changes is in force before the next is looked at.
+//! Frames, stanzas to send, the words of the pairs' actors and the time come in; [`Out`] says what
+//! is to be done; [`HostStream::fill`] gives the bytes for the socket.
+
+mod activation;
+mod control;
+mod receive;
+mod send;
+mod timers;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+
+use crate::activation::Setting;
+use crate::control::{Control, DeactivateReason};
+use crate::crypto::CryptoOp;
+use crate::domain_pair::{Failure, PairEvent};
+use crate::hosted::{Entry, Hosted};
+use crate::identities::Identities;
+use crate::limits::Limits;
+use crate::mux::{Mux, Slot};
+use crate::name::Name;
+use crate::now::Now;
+use crate::pair::Pair;
+use crate::pairs::{PairRecord, Pairs};
+use crate::stanza_error::Condition;
+use crate::stream_error::StreamError;
+use crate::transcript::Exporter;
+
+use timers::Timers;
+
+/// What is configured, the same for every host stream.
+#[derive(Clone, Debug)]
+pub struct HostStreamConfig {
+    /// Our host's name.
+    pub host: Name,
+    /// The domains that we host.
+    pub hosted: Arc<Hosted>,
+    /// The bounds.
+    pub limits: Limits,
+    /// Life of an activation.
+    pub activation_lifetime: Duration,
+    /// Whether the policy allows an activation with this remote domain.
+    pub allowed: fn(&Name) -> bool,
+}
+
+/// A source of random bytes: the system's, or a seeded one in tests.
+pub type Random = Box<dyn FnMut(&mut [u8]) + Send>;
+
+/// What a host stream wants done, in order.
+#[derive(Debug, Default)]
+pub struct Out {
+    /// Everything but stanzas for our local servers.
+    pub actions: Vec<Action>,
+    /// Stanzas for our local servers, in order.
+    pub deliveries: Vec<Delivery>,
+}
+
+/// A stanza for a local server.
+#[derive(Debug)]
+pub struct Delivery {
+    /// Whose.
+    pub entry: Entry,
+    /// Its number on this host stream, for [`HostStream::undeliverable`].
+    pub n: u64,
+    /// The stanza, right for any stream that declares its own namespace as the default.
+    pub bytes: Bytes,
+}
+
+/// See [`Out`].
+#[derive(Debug)]
+pub enum Action {
+    /// Tell the pair's actor, which is started where the event is `Open` or `Serve`.
+    Pair(Slot, PairEvent),
+    /// End the pair's actor: its run is over.
+    EndPair(Slot),
+    /// Perform [`CryptoOp::CheckIdentity`] and hand the result to [`HostStream::identity_checked`].
+    CheckIdentity(CryptoOp),
+    /// Perform [`CryptoOp::OwnIdentity`] and hand the result to [`HostStream::own_identity`].
+    ShowIdentity(IdentityQuestion),
+    /// The pair's stanzas go to this slot from now on.
+    RouteUp(Slot),
+    /// They do not any more.
+    RouteDown(Slot),
+    /// A stanza goes back to its sender, one of our local users.
+    Bounce {
+        /// As it was to be sent.
+        stanza: Bytes,
+        /// Why.
+        condition: Condition,
+        /// Why, in words.
+        text: String,
+    },
+    /// For log, metrics and status.
+    Changed(Slot, PairChange),
+    /// The decider chose this link.
+    Chosen,
+    /// The link answered a probe.
+    Alive,
+    /// Something was queued: the writer has work.
+    Write,
+    /// A stanza was refused, for log and metrics.
+    StanzaRefused(&'static str),
+    /// The peer ended the stream with an error of its own.
+    PeerError(StreamError),
+    /// The stream is to end; with an error, or because the peer closed it.
+    Close(Option<StreamError>),
+}
+
+/// A question for the identity of one of our domains.
+#[derive(Clone, Debug)]
+pub struct IdentityQuestion {
+    /// The question's id.
+    pub id: String,
+    /// Ours.
+    pub domain: Name,
+    /// The leaf that the asker knows already.
+    pub have: Option<crate::suite::Fingerprint>,
+}
+
+/// What happened to a pair.
+#[derive(Clone, Debug)]
+pub enum PairChange {
+    /// An activation is asked for.
+    Requested,
+    /// Active until then, Unix seconds.
+    Activated {
+        /// Whether we asked.
+        initiated: bool,
+        /// Unix seconds.
+        expires: u64,
+    },
+    /// The activation failed, for now or for good.
+    Refused(Failure),
+    /// We refused to serve the peer's request.
+    RefusedPeer(Failure),
+    /// The activation ended.
+    Deactivated(DeactivateReason),
+}
+
+/// See the module.
+pub struct HostStream {
+    config: HostStreamConfig,
+    peer: Name,
+    setting: Setting,
+    random: Random,
+    chosen: bool,
+    closing: bool,
+    pairs: Pairs,
+    identities: Identities,
+    mux: Mux,
+    timers: Timers,
+    queued_runs: std::collections::VecDeque<Slot>,
+    our_runs: usize,
+    their_runs: usize,
+    budget: Budget,
+    received: u64,
+    pings: u64,
+    held: std::collections::HashSet<Name>,
+    peer_lang: Option<String>,
+}
+
+impl HostStream {
+    /// The stream to `peer`, negotiated on a channel with this exporter; nothing is chosen yet.
+    #[must_use]
+    pub fn new(
+        config: HostStreamConfig,
+        peer: Name,
+        exporter: Exporter,
+        peer_lang: Option<String>,
+        random: Random,
+        now: Now,
+    ) -> Self {
+        let setting = Setting { our_host: config.host.clone(), peer_host: peer.clone(), exporter };
+        Self {
+            mux: Mux::new(config.limits.pair_queue_bytes, config.limits.host_queue_bytes),
+            identities: Identities::new(peer.clone()),
+            budget: Budget::new(config.limits.activations_per_second, now.instant),
+            config,
+            peer,
+            setting,
+            random,
+            chosen: false,
+            closing: false,
+            pairs: Pairs::default(),
+            timers: Timers::default(),
+            queued_runs: std::collections::VecDeque::new(),
+            our_runs: 0,
+            their_runs: 0,
+            received: 0,
+            pings: 0,
+            held: std::collections::HashSet::new(),
+            peer_lang,
+        }
+    }
+
+    /// Whether our host is the one that chooses the link: the smaller name, in byte order.
+    #[must_use]
+    pub fn decides(&self) -> bool {
+        self.config.host < self.peer
+    }
+
+    /// Chooses this link: says so, and lets everything pass.
+    pub fn choose(&mut self, now: Now, out: &mut Out) {
+        self.control(Control::Chosen, out);
+        self.become_chosen(now, out);
+    }
+
+    fn become_chosen(&mut self, now: Now, out: &mut Out) {
+        if !std::mem::replace(&mut self.chosen, true) {
+            self.start_runs(now, out);
+        }
+    }
+
+    /// Whether the link was chosen.
+    #[must_use]
+    pub fn is_chosen(&self) -> bool {
+        self.chosen
+    }
+
+    /// The peer host.
+    #[must_use]
+    pub fn peer(&self) -> &Name {
+        &self.peer
+    }
+
+    /// What a pair's actor needs to know of the channel.
+    #[must_use]
+    pub fn setting(&self) -> &Setting {
+        &self.setting
+    }
+
+    /// The record in `slot`.
+    #[must_use]
+    pub fn record(&self, slot: Slot) -> &PairRecord {
+        self.pairs.get(slot)
+    }
+
+    /// All pairs of the link.
+    pub fn records(&self) -> impl Iterator<Item = &PairRecord> {
+        self.pairs.iter().map(|(_, record)| record)
+    }
+
+    /// Bytes that wait to be written.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        self.mux.bytes()
+    }
+
+    /// Stanzas that were taken from the stream, of any fate.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Stanzas that were written to it.
+    #[must_use]
+    pub fn sent(&mut self) -> u64 {
+        self.mux.copies().count()
+    }
+
+    /// When [`Self::handle_timeout`] is to be called.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.timers.first()
+    }
+
+    /// Appends about `room` bytes for the socket.
+    pub fn fill(&mut self, out: &mut BytesMut, room: usize) {
+        let Self { mux, pairs, .. } = self;
+        mux.fill(out, room, |slot| pairs.get_mut(slot).stanzas_out += 1);
+    }
+
+    /// Whether there is anything to write now.
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        self.mux.is_ready()
+    }
+
+    /// Ends the stream from our side, behind everything that may be sent: `</stream:stream>`, with
+    /// `error` before it where there is one. What still waits is handed back.
+    pub fn close(&mut self, error: Option<&StreamError>, out: &mut Out) {
+        if std::mem::replace(&mut self.closing, true) {
+            return;
+        }
+        let end = error.map_or_else(|| Bytes::from_static(b"</stream:stream>"), StreamError::to_bytes);
+        self.mux.control(end);
+        out.actions.push(Action::Write);
+    }
+
+    /// Takes all stanzas that were never written, with their pairs, in order.
+    pub fn take_waiting(&mut self) -> Vec<(Pair, Vec<Bytes>)> {
+        let slots: Vec<(Slot, Pair)> = self.pairs.iter().map(|(slot, record)| (slot, record.pair.clone())).collect();
+        let waiting = slots.into_iter().map(|(slot, pair)| {
+            let stanzas = self.mux.take(slot).into_iter().map(|parcel| parcel.bytes).collect::<Vec<_>>();
+            (pair, stanzas)
+        });
+        waiting.filter(|(_, stanzas)| !stanzas.is_empty()).collect()
+    }
+
+    fn control(&mut self, control: Control, out: &mut Out) {
+        self.mux.control(control.to_bytes());
+        out.actions.push(Action::Write);
+    }
+}
+
+impl std::fmt::Debug for HostStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HostStream").field("peer", &self.peer).field("pairs", &self.pairs.len()).finish_non_exhaustive()
+    }
+}
+
+/// A token bucket: activations that the peer may still ask for; the burst is five seconds' worth.
+#[derive(Debug)]
+struct Budget {
+    per_second: f64,
+    tokens: f64,
+    at: Instant,
+}
+
+impl Budget {
+    const BURST_SECONDS: f64 = 5.0;
+
+    fn new(per_second: u32, now: Instant) -> Self {
+        let per_second = f64::from(per_second);
+        Self { per_second, tokens: per_second * Self::BURST_SECONDS, at: now }
+    }
+
+    fn take(&mut self, now: Instant) -> bool {
+        let earned = now.saturating_duration_since(self.at).as_secs_f64() * self.per_second;
+        self.tokens = (self.tokens + earned).min(self.per_second * Self::BURST_SECONDS);
+        self.at = now;
+        let granted = self.tokens >= 1.0;
+        if granted {
+            self.tokens -= 1.0;
+        }
+        granted
+    }
+}

@@ -1,0 +1,141 @@
+//! Stanzas from our domains to the peer's.
+
+use bytes::Bytes;
+
+use super::timers::Timer;
+use super::{Action, HostStream, Out};
+use crate::control::UndeliveredReason;
+use crate::domain_pair::Failure;
+use crate::mux::{QueueFull, Slot};
+use crate::now::Now;
+use crate::pair::Pair;
+use crate::pairs::Pause;
+use crate::refusal::Refusal;
+use crate::stanza_error::Condition;
+
+impl HostStream {
+    /// The slot of a pair, made where there is none.
+    pub fn slot(&mut self, pair: &Pair) -> Slot {
+        if let Some(slot) = self.pairs.find(pair) {
+            return slot;
+        }
+        let slot = self.mux.add();
+        self.pairs.add(slot, pair.clone());
+        slot
+    }
+
+    /// Queues stanzas of one pair, and asks for the pair where it is not active.
+    pub fn send(&mut self, now: Now, slot: Slot, stanzas: impl IntoIterator<Item = Bytes>, out: &mut Out) {
+        let was_empty = self.mux.oldest(slot).is_none();
+        for stanza in stanzas {
+            if let Err(QueueFull(stanza)) = self.mux.push(slot, stanza, now.instant) {
+                let text = format!("too much waits for {} already", self.pairs.get(slot).pair);
+                out.actions.push(Action::Bounce { stanza, condition: Condition::ResourceConstraint, text });
+            }
+        }
+        if self.mux.is_open(slot) {
+            out.actions.push(Action::Write);
+            return;
+        }
+        self.want(now, slot, out);
+        if was_empty {
+            self.watch_queue(slot);
+        }
+    }
+
+    /// Asks for a pair that stanzas wait for, unless a pause or a hold says otherwise.
+    pub(super) fn want(&mut self, now: Now, slot: Slot, out: &mut Out) {
+        let record = self.pairs.get(slot);
+        if self.held.contains(&record.pair.remote) && record.active.is_some() {
+            return;
+        }
+        match &record.pause {
+            Some(Pause { until, refusal: Some(failure) }) if *until > now.instant => {
+                let failure = failure.clone();
+                self.bounce_all(slot, &failure, out);
+            }
+            Some(Pause { until, .. }) if *until > now.instant => (),
+            Some(_) | None => self.queue_run(now, slot, out),
+        }
+    }
+
+    /// Sends everything that waits for a pair back to its senders.
+    pub(super) fn bounce_all(&mut self, slot: Slot, failure: &Failure, out: &mut Out) {
+        let condition = condition_of(failure.refusal);
+        for parcel in self.mux.take(slot) {
+            out.actions.push(Action::Bounce { stanza: parcel.bytes, condition, text: failure.text.clone() });
+        }
+    }
+
+    /// The peer handed stanza `n` back.
+    pub(super) fn undelivered(&mut self, now: Now, n: u64, reason: UndeliveredReason, out: &mut Out) {
+        let Some(sent) = self.mux.copies().take(n) else {
+            out.actions.push(Action::StanzaRefused("undelivered-unknown"));
+            return;
+        };
+        let Some(slot) = sent.slot else { return };
+        if reason == UndeliveredReason::PairNotActive && !sent.retried {
+            self.mux.push_again(slot, sent.bytes, now.instant);
+            self.pair_is_gone(now, slot, out);
+            return;
+        }
+        let (condition, text) = match reason {
+            UndeliveredReason::PairNotActive => (Condition::RemoteServerTimeout, "the pair does not stay active"),
+            UndeliveredReason::DomainUnavailable => (Condition::RemoteServerTimeout, "the domain's server is down"),
+            UndeliveredReason::Overflow => (Condition::ResourceConstraint, "the other host's queue is full"),
+            UndeliveredReason::TooLarge => (Condition::PolicyViolation, "the stanza is too large for the other host"),
+            UndeliveredReason::Policy => (Condition::PolicyViolation, "the other host does not take the stanza"),
+        };
+        out.actions.push(Action::StanzaRefused(reason.as_str()));
+        out.actions.push(Action::Bounce { stanza: sent.bytes, condition, text: text.to_owned() });
+    }
+
+    /// The peer does not know the pair (any more): what waits goes through a fresh run.
+    fn pair_is_gone(&mut self, now: Now, slot: Slot, out: &mut Out) {
+        if self.pairs.get(slot).active.is_some() {
+            self.deactivated(now, slot, out);
+        } else {
+            self.mux.close(slot);
+            self.want(now, slot, out);
+        }
+        self.watch_queue(slot);
+    }
+
+    /// Remembers a failure: stanzas bounce at once meanwhile, or wait where the peer is only busy.
+    pub(super) fn pause(&mut self, now: Now, slot: Slot, failure: &Failure, out: &mut Out) {
+        let (length, refusal) = match failure.refusal {
+            Refusal::Busy(seconds) => (std::time::Duration::from_secs(u64::from(seconds)), None),
+            Refusal::Glare => (crate::limits::GLARE_WAIT, None),
+            Refusal::Malformed
+            | Refusal::UnknownDomain
+            | Refusal::Policy
+            | Refusal::UnsupportedSuite
+            | Refusal::StaleIdentity
+            | Refusal::UntrustedCertificate
+            | Refusal::NotDelegated
+            | Refusal::BadProof => (crate::limits::FAILURE_MEMORY, Some(failure.clone())),
+        };
+        let until = now.instant + length;
+        let record = self.pairs.get_mut(slot);
+        let bounces = refusal.is_some() && record.active.is_none();
+        record.last_error = Some(failure.text.clone().into_boxed_str());
+        record.pause = Some(Pause { until, refusal });
+        self.timers.add(until, slot, Timer::Resume);
+        if bounces {
+            self.bounce_all(slot, failure, out);
+        }
+    }
+}
+
+/// What the sender of a stanza is told when the pair was refused.
+fn condition_of(refusal: Refusal) -> Condition {
+    match refusal {
+        Refusal::UnknownDomain => Condition::RemoteServerNotFound,
+        Refusal::Policy => Condition::NotAllowed,
+        Refusal::UnsupportedSuite | Refusal::UntrustedCertificate | Refusal::NotDelegated | Refusal::BadProof => {
+            Condition::NotAuthorized
+        }
+        Refusal::Malformed | Refusal::StaleIdentity | Refusal::Glare => Condition::RemoteServerTimeout,
+        Refusal::Busy(_) => Condition::ResourceConstraint,
+    }
+}

@@ -1,0 +1,198 @@
+//! The pairs of one link: what is left of a pair when its actor is parked.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use crate::activation::Proven;
+use crate::control::Aid;
+use crate::domain_pair::Failure;
+use crate::mux::Slot;
+use crate::pair::{AsPair, Pair};
+use crate::transcript::Confirmation;
+
+/// A pair's record on one link.
+#[derive(Debug)]
+pub struct PairRecord {
+    /// Its names.
+    pub pair: Pair,
+    /// The activation that is in force.
+    pub active: Option<Active>,
+    /// The activation that is under way.
+    pub run: Option<Run>,
+    /// Nothing is asked for before this.
+    pub pause: Option<Pause>,
+    /// Runs in a row that ended with a stale identity.
+    pub stale_runs: u8,
+    /// Stanzas that came from the peer and were taken.
+    pub stanzas_in: u64,
+    /// Stanzas that were written to the link.
+    pub stanzas_out: u64,
+    /// For the operator.
+    pub last_error: Option<Box<str>>,
+}
+
+/// An activation in force.
+#[derive(Debug)]
+pub struct Active {
+    /// Its id.
+    pub aid: Aid,
+    /// Since when, Unix seconds.
+    pub since: u64,
+    /// Its end, Unix seconds: the earlier of both sides'.
+    pub expires: u64,
+    /// Whether we asked for it.
+    pub initiated: bool,
+    /// What it can be resumed with (protocol §6).
+    pub proven: Box<Proven>,
+}
+
+/// An activation under way.
+#[derive(Debug)]
+pub enum Run {
+    /// Waits for its turn among our runs.
+    Queued,
+    /// We asked; the pair's actor works or waits for the response.
+    Asking(Aid),
+    /// We sent `<activate/>` and wait for `<active/>`.
+    Activating(Aid, Box<Proven>),
+    /// The peer asked; the pair's actor works.
+    Serving(Aid),
+    /// We responded and expect `<activate/>` with this confirmation.
+    Responded(Aid, Confirmation, Box<Proven>),
+}
+
+/// Why nothing is asked for now.
+#[derive(Clone, Debug)]
+pub struct Pause {
+    /// Until when.
+    pub until: Instant,
+    /// A refusal that bounces stanzas meanwhile; `None`: they wait.
+    pub refusal: Option<Failure>,
+}
+
+/// What the status page says of a pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PairState {
+    /// Its host is being looked up or reached.
+    Resolving,
+    /// An activation is under way.
+    Requested,
+    /// Usable both ways.
+    Active,
+    /// The activation was refused.
+    Refused,
+    /// It ends.
+    Draining,
+}
+
+impl Run {
+    /// The id, once there is one.
+    #[must_use]
+    pub fn aid(&self) -> Option<Aid> {
+        match self {
+            Self::Queued => None,
+            Self::Asking(aid) | Self::Activating(aid, _) | Self::Serving(aid) | Self::Responded(aid, ..) => Some(*aid),
+        }
+    }
+
+    /// Whether we asked for it.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        match self {
+            Self::Queued | Self::Asking(_) | Self::Activating(..) => true,
+            Self::Serving(_) | Self::Responded(..) => false,
+        }
+    }
+}
+
+impl PairRecord {
+    fn new(pair: Pair) -> Self {
+        Self {
+            pair,
+            active: None,
+            run: None,
+            pause: None,
+            stale_runs: 0,
+            stanzas_in: 0,
+            stanzas_out: 0,
+            last_error: None,
+        }
+    }
+
+    /// For the status page.
+    #[must_use]
+    pub fn state(&self) -> PairState {
+        match (&self.active, &self.pause) {
+            (Some(_), _) => PairState::Active,
+            (None, Some(Pause { refusal: Some(_), .. })) => PairState::Refused,
+            (None, _) => PairState::Requested,
+        }
+    }
+}
+
+/// All pairs of a link, by slot, by names and by the id of a run.
+#[derive(Debug, Default)]
+pub struct Pairs {
+    records: Vec<PairRecord>,
+    by_name: HashMap<Pair, Slot>,
+    by_aid: HashMap<Aid, Slot>,
+}
+
+impl Pairs {
+    /// The slot of a pair.
+    #[must_use]
+    pub fn find(&self, pair: &dyn AsPair) -> Option<Slot> {
+        self.by_name.get(pair).copied()
+    }
+
+    /// The pair of a run or an activation in force.
+    #[must_use]
+    pub fn find_aid(&self, aid: &Aid) -> Option<Slot> {
+        self.by_aid.get(aid).copied()
+    }
+
+    /// Adds a pair in `slot`, which is the next.
+    pub fn add(&mut self, slot: Slot, pair: Pair) {
+        debug_assert_eq!(slot as usize, self.records.len(), "slots are given out in order");
+        self.by_name.insert(pair.clone(), slot);
+        self.records.push(PairRecord::new(pair));
+    }
+
+    /// Remembers that `aid` belongs to `slot`.
+    pub fn name_run(&mut self, aid: Aid, slot: Slot) {
+        self.by_aid.insert(aid, slot);
+    }
+
+    /// Forgets an id.
+    pub fn forget_aid(&mut self, aid: &Aid) {
+        self.by_aid.remove(aid);
+    }
+
+    /// The record in `slot`.
+    #[must_use]
+    pub fn get(&self, slot: Slot) -> &PairRecord {
+        &self.records[slot as usize]
+    }
+
+    /// The record in `slot`.
+    pub fn get_mut(&mut self, slot: Slot) -> &mut PairRecord {
+        &mut self.records[slot as usize]
+    }
+
+    /// All records with their slots.
+    pub fn iter(&self) -> impl Iterator<Item = (Slot, &PairRecord)> {
+        (0..).zip(&self.records)
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+}
