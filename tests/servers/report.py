@@ -1,0 +1,56 @@
+"""One line per check, a summary, an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import Coroutine
+from typing import Any
+
+CHECK_DEADLINE = 90.0
+
+
+class CheckFailed(AssertionError):
+    """A check did not hold; the text says why."""
+
+
+def require(holds: bool, why: str) -> None:
+    """Fails the running check unless `holds`."""
+    if not holds:
+        raise CheckFailed(why)
+
+
+class Report:
+    """Counts and prints the results of checks."""
+
+    def __init__(self) -> None:
+        self.passed = 0
+        self.failed = 0
+
+    async def check(self, name: str, body: Coroutine[Any, Any, None]) -> bool:
+        """Runs one check and prints `ok NAME` or `FAIL NAME: why`."""
+        try:
+            await asyncio.wait_for(body, CHECK_DEADLINE)
+        except TimeoutError:
+            return self.note(name, f"not done within {CHECK_DEADLINE:.0f} s")
+        except CheckFailed as failure:
+            return self.note(name, str(failure))
+        except Exception as error:  # the other checks still run
+            traceback.print_exc()
+            return self.note(name, f"{type(error).__name__}: {error}")
+        return self.note(name)
+
+    def note(self, name: str, problem: str | None = None) -> bool:
+        """Counts and prints one result."""
+        if problem is None:
+            self.passed += 1
+            print(f"ok {name}", flush=True)
+        else:
+            self.failed += 1
+            print(f"FAIL {name}: {problem}", flush=True)
+        return problem is None
+
+    def finish(self) -> int:
+        """Prints the summary; the exit code."""
+        print(f"{self.passed} passed, {self.failed} failed", flush=True)
+        return 0 if self.failed == 0 and self.passed > 0 else 1
