@@ -1,0 +1,245 @@
+//! One link per host pair, and one decider (protocol §3).
+//!
+//! The host with the smaller name chooses the first link that is ready. A newcomer makes it probe
+//! the chosen one: answered, the newcomer is closed; silent, it takes over.
+
+use std::time::{Duration, Instant};
+
+use crate::limits::PROBE_WAIT;
+use crate::name::Name;
+
+/// Names a connection to a peer host; given out by whoever starts connections.
+pub type LinkId = u64;
+
+/// The first pause after a dial that failed; doubled each time, with jitter.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause between dials.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// What is to be done about the links to one peer host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkAction {
+    /// Start a connection.
+    Dial,
+    /// Say `<chosen/>` on this link.
+    Choose(LinkId),
+    /// This link carries the stanzas from now on.
+    Use(LinkId),
+    /// Ask this link whether it is alive; [`LinkChoice::alive`] is the answer.
+    Probe(LinkId),
+    /// Close a newcomer with the stream error `conflict`.
+    CloseConflict(LinkId),
+    /// Close a link that is silent or was replaced.
+    Drop(LinkId),
+}
+
+/// The links to one peer host.
+#[derive(Debug)]
+pub struct LinkChoice {
+    decides: bool,
+    dialling: bool,
+    ready: Vec<LinkId>,
+    chosen: Option<LinkId>,
+    probing: Option<Probing>,
+    failures: u32,
+    pause_until: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Probing {
+    newcomer: LinkId,
+    until: Instant,
+}
+
+impl LinkChoice {
+    /// No link yet between `us` and `peer`.
+    #[must_use]
+    pub fn new(us: &Name, peer: &Name) -> Self {
+        Self {
+            decides: us < peer,
+            dialling: false,
+            ready: Vec::new(),
+            chosen: None,
+            probing: None,
+            failures: 0,
+            pause_until: None,
+        }
+    }
+
+    /// The link that carries stanzas.
+    #[must_use]
+    pub fn chosen(&self) -> Option<LinkId> {
+        self.chosen
+    }
+
+    /// Whether there is neither a link nor an attempt at one.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        !self.dialling && self.ready.is_empty() && self.chosen.is_none()
+    }
+
+    /// Until when no dial is made, after one that failed.
+    #[must_use]
+    pub fn paused_until(&self, now: Instant) -> Option<Instant> {
+        self.pause_until.filter(|until| *until > now)
+    }
+
+    /// A link is wanted: dials, unless there is one, or one on its way, or a pause.
+    pub fn want(&mut self, now: Instant) -> Option<LinkAction> {
+        if !self.is_idle() || self.paused_until(now).is_some() {
+            return None;
+        }
+        self.dialling = true;
+        Some(LinkAction::Dial)
+    }
+
+    /// Our dial ended before the link was ready. `jitter` is a random number.
+    pub fn dial_failed(&mut self, now: Instant, jitter: u8) {
+        self.dialling = false;
+        let pause = FIRST_PAUSE.saturating_mul(1 << self.failures.min(16)).min(LONGEST_PAUSE);
+        self.failures += 1;
+        self.pause_until = Some(now + pause.mul_f64(0.5 + f64::from(jitter) / 512.0));
+    }
+
+    /// A link has authenticated; `ours`: we dialled it.
+    pub fn ready(&mut self, now: Instant, link: LinkId, ours: bool) -> Vec<LinkAction> {
+        if ours {
+            self.dialling = false;
+            self.failures = 0;
+            self.pause_until = None;
+        }
+        self.ready.push(link);
+        if !self.decides {
+            return Vec::new();
+        }
+        match (self.chosen, &self.probing) {
+            (None, _) => self.choose(link),
+            (Some(_), Some(_)) => {
+                self.forget(link);
+                vec![LinkAction::CloseConflict(link)]
+            }
+            (Some(chosen), None) => {
+                self.probing = Some(Probing { newcomer: link, until: now + PROBE_WAIT });
+                vec![LinkAction::Probe(chosen)]
+            }
+        }
+    }
+
+    fn choose(&mut self, link: LinkId) -> Vec<LinkAction> {
+        self.forget(link);
+        let before = self.chosen.replace(link);
+        let drop = before.map(LinkAction::Drop);
+        drop.into_iter().chain([LinkAction::Choose(link), LinkAction::Use(link)]).collect()
+    }
+
+    fn forget(&mut self, link: LinkId) {
+        self.ready.retain(|ready| *ready != link);
+    }
+
+    /// The peer, which decides, chose a link.
+    pub fn peer_chose(&mut self, link: LinkId) -> Vec<LinkAction> {
+        if self.decides || self.chosen == Some(link) {
+            return Vec::new();
+        }
+        self.forget(link);
+        let before = self.chosen.replace(link);
+        before.map(LinkAction::Drop).into_iter().chain([LinkAction::Use(link)]).collect()
+    }
+
+    /// A link gave a sign of life.
+    pub fn alive(&mut self, link: LinkId) -> Vec<LinkAction> {
+        if self.chosen != Some(link) {
+            return Vec::new();
+        }
+        let Some(Probing { newcomer, .. }) = self.probing.take() else { return Vec::new() };
+        self.forget(newcomer);
+        vec![LinkAction::CloseConflict(newcomer)]
+    }
+
+    /// A link is gone, for whatever reason.
+    pub fn ended(&mut self, link: LinkId) -> Vec<LinkAction> {
+        self.forget(link);
+        if self.probing.as_ref().is_some_and(|probing| probing.newcomer == link) {
+            self.probing = None;
+        }
+        if self.chosen != Some(link) {
+            return Vec::new();
+        }
+        self.chosen = None;
+        let newcomer = self.probing.take().map(|probing| probing.newcomer).or_else(|| self.ready.first().copied());
+        newcomer.filter(|_| self.decides).map_or_else(Vec::new, |newcomer| self.choose(newcomer))
+    }
+
+    /// When [`Self::handle_timeout`] is to be called.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.probing.as_ref().map(|probing| probing.until)
+    }
+
+    /// The chosen link did not answer its probe in time: the newcomer takes over.
+    pub fn handle_timeout(&mut self, now: Instant) -> Vec<LinkAction> {
+        match self.probing.take_if(|probing| probing.until <= now) {
+            Some(Probing { newcomer, .. }) => self.choose(newcomer),
+            None => Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn choice(us: &str, peer: &str) -> LinkChoice {
+        LinkChoice::new(&Name::parse(us).unwrap(), &Name::parse(peer).unwrap())
+    }
+
+    #[test]
+    fn dialling_at_once_ends_with_one_link() {
+        let now = Instant::now();
+        let (mut a, mut b) = (choice("a.isp", "b.isp"), choice("b.isp", "a.isp"));
+        assert_eq!((a.want(now), b.want(now)), (Some(LinkAction::Dial), Some(LinkAction::Dial)));
+        assert_eq!((a.want(now), b.want(now)), (None, None), "one dial is enough");
+        assert_eq!(a.ready(now, 1, true), [LinkAction::Choose(1), LinkAction::Use(1)]);
+        assert_eq!(b.ready(now, 2, true), [], "the larger name waits");
+        assert_eq!(b.ready(now, 1, false), []);
+        assert_eq!(b.peer_chose(1), [LinkAction::Use(1)]);
+        assert_eq!(a.ready(now, 2, false), [LinkAction::Probe(1)]);
+        assert_eq!(a.alive(1), [LinkAction::CloseConflict(2)]);
+        assert_eq!((a.ended(2), b.ended(2)), (vec![], vec![]));
+        assert_eq!((a.chosen(), b.chosen()), (Some(1), Some(1)));
+    }
+
+    #[test]
+    fn a_silent_link_is_replaced() {
+        let now = Instant::now();
+        let (mut a, mut b) = (choice("a.isp", "b.isp"), choice("b.isp", "a.isp"));
+        a.ready(now, 1, true);
+        assert_eq!(a.ready(now, 2, false), [LinkAction::Probe(1)]);
+        assert_eq!(a.handle_timeout(now), [], "not yet");
+        let late = now + PROBE_WAIT;
+        assert_eq!(a.handle_timeout(late), [LinkAction::Drop(1), LinkAction::Choose(2), LinkAction::Use(2)]);
+        b.peer_chose(1);
+        assert_eq!(b.peer_chose(2), [LinkAction::Drop(1), LinkAction::Use(2)]);
+    }
+
+    #[test]
+    fn a_dial_that_failed_is_not_repeated_at_once() {
+        let now = Instant::now();
+        let mut a = choice("a.isp", "b.isp");
+        a.want(now);
+        a.dial_failed(now, 0);
+        assert_eq!(a.want(now), None);
+        assert_eq!(a.want(now + FIRST_PAUSE), Some(LinkAction::Dial));
+    }
+
+    #[test]
+    fn the_next_ready_link_is_chosen_when_the_chosen_one_ends() {
+        let now = Instant::now();
+        let mut a = choice("a.isp", "b.isp");
+        a.ready(now, 1, true);
+        a.ready(now, 2, false);
+        assert_eq!(a.ended(1), [LinkAction::Choose(2), LinkAction::Use(2)]);
+        assert_eq!(a.ended(2), []);
+        assert!(a.is_idle());
+    }
+}

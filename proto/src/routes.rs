@@ -1,0 +1,76 @@
+//! The route table: where the stanzas of a pair go. Written on the control path, read per stanza.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use dashmap::DashMap;
+
+use crate::hosted::Entry;
+use crate::mux::Slot;
+use crate::pair::{AsPair, Pair};
+
+/// Where a pair's stanzas go. `D` reaches a host stream.
+#[derive(Debug)]
+pub enum Route<D> {
+    /// The pair is active on a link.
+    Link {
+        /// The link.
+        link: D,
+        /// The pair's place there.
+        slot: Slot,
+    },
+    /// Both domains are ours.
+    Local {
+        /// Who serves the other domain.
+        entry: Entry,
+        /// Stanzas that went this way.
+        stanzas: AtomicU64,
+    },
+}
+
+/// See the module. Cheap to clone.
+#[derive(Debug)]
+pub struct Routes<D> {
+    table: Arc<DashMap<Pair, Arc<Route<D>>>>,
+}
+
+impl<D> Clone for Routes<D> {
+    fn clone(&self) -> Self {
+        Self { table: Arc::clone(&self.table) }
+    }
+}
+
+impl<D> Default for Routes<D> {
+    fn default() -> Self {
+        Self { table: Arc::default() }
+    }
+}
+
+impl<D> Routes<D> {
+    /// Where stanzas from `local` to `remote` go; both are normalised.
+    #[must_use]
+    pub fn find(&self, local: &str, remote: &str) -> Option<Arc<Route<D>>> {
+        let key = (local, remote);
+        self.table.get(&key as &dyn AsPair).map(|route| Arc::clone(&route))
+    }
+
+    /// Writes a route.
+    pub fn insert(&self, pair: Pair, route: Route<D>) {
+        self.table.insert(pair, Arc::new(route));
+    }
+
+    /// Removes a pair's route if `obsolete` says that it is the one meant.
+    pub fn remove_if(&self, pair: &Pair, obsolete: impl Fn(&Route<D>) -> bool) {
+        self.table.remove_if(pair, |_, route| obsolete(route));
+    }
+
+    /// Pairs whose both domains are ours, with the stanzas that went this way.
+    #[must_use]
+    pub fn local_pairs(&self) -> Vec<(Pair, u64)> {
+        let local = |pair: &Pair, route: &Route<D>| match route {
+            Route::Local { stanzas, .. } => Some((pair.clone(), stanzas.load(Ordering::Relaxed))),
+            Route::Link { .. } => None,
+        };
+        self.table.iter().filter_map(|item| local(item.key(), item.value())).collect()
+    }
+}
