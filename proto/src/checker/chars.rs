@@ -1,0 +1,127 @@
+//! Characters: which are legal, which are white space, and which make names.
+
+use memchr::memchr_iter;
+
+use super::names;
+
+/// How many bytes are looked at together; the compiler makes vector instructions of it.
+const LANES: usize = 32;
+
+const BEGINS_NAME: u8 = 1;
+const CONTINUES_NAME: u8 = 2;
+const NOT_ASCII: u8 = 4;
+
+/// What a byte may be in a name without a colon (Namespaces §3, NCName).
+static CLASSES: [u8; 256] = classes();
+
+const fn classes() -> [u8; 256] {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = match byte as u8 {
+            b'A'..=b'Z' | b'a'..=b'z' | b'_' => BEGINS_NAME | CONTINUES_NAME,
+            b'0'..=b'9' | b'-' | b'.' => CONTINUES_NAME,
+            0x80.. => NOT_ASCII,
+            _ => 0,
+        };
+        byte += 1;
+    }
+    table
+}
+
+/// White space as XML has it (XML 1.0 §2.3); Unicode's other blanks are none.
+pub(crate) const fn is_white(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
+}
+
+/// Whether XML allows the character (XML 1.0 §2.2).
+pub(super) const fn is_legal(c: char) -> bool {
+    matches!(c, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..)
+}
+
+/// Whether XML allows every character of `text`.
+///
+/// In valid UTF-8 only control characters, U+FFFE and U+FFFF are left to be excluded.
+pub(super) fn are_legal(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let (chunks, rest) = bytes.as_chunks::<LANES>();
+    let has_controls = chunks.iter().any(|chunk| has_control(chunk)) || has_control(rest);
+    !has_controls && !memchr_iter(0xef, bytes).any(|at| is_noncharacter(&bytes[at..]))
+}
+
+/// Without a branch per byte, so that it is vectorised.
+fn has_control(bytes: &[u8]) -> bool {
+    bytes.iter().fold(false, |found, &byte| found | (byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r')))
+}
+
+fn is_noncharacter(bytes: &[u8]) -> bool {
+    bytes.starts_with("\u{fffe}".as_bytes()) || bytes.starts_with("\u{ffff}".as_bytes())
+}
+
+/// How many bytes of `text` from `start` on make a name without a colon; 0 if none do.
+pub(super) fn name_length(text: &str, start: usize) -> usize {
+    let bytes = text.as_bytes();
+    let mut at = start;
+    let mut wanted = BEGINS_NAME;
+    while let Some(&byte) = bytes.get(at) {
+        let class = CLASSES[usize::from(byte)];
+        if class & wanted != 0 {
+            at += 1;
+        } else if class == NOT_ASCII
+            && let Some(length) = letter_length(text, at, wanted)
+        {
+            at += length;
+        } else {
+            break;
+        }
+        wanted = CONTINUES_NAME;
+    }
+    at - start
+}
+
+fn letter_length(text: &str, at: usize, wanted: u8) -> Option<usize> {
+    let c = text.get(at..)?.chars().next()?;
+    let fits = if wanted == BEGINS_NAME { names::may_begin(c) } else { names::may_continue(c) };
+    fits.then(|| c.len_utf8())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_legal_character_passes_in_every_lane() {
+        for c in ['\t', '\n', '\r', ' ', '\u{7f}', '\u{80}', '\u{d7ff}', '\u{e000}', '\u{fffd}', '\u{10ffff}'] {
+            assert!(is_legal(c), "{c:?}");
+            for before in 0..2 * LANES {
+                assert!(are_legal(&format!("{}{c}", "a".repeat(before))), "{c:?} after {before}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_other_character_is_found_in_every_lane() {
+        for c in ('\0'..' ').filter(|c| !c.is_ascii_whitespace() || *c == '\x0c').chain(['\u{fffe}', '\u{ffff}']) {
+            assert!(!is_legal(c), "{c:?}");
+            for before in 0..2 * LANES {
+                assert!(!are_legal(&format!("{}{c}ab", "a".repeat(before))), "{c:?} after {before}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_end_where_they_should() {
+        assert_eq!(name_length("<a.b-c_1 x", 1), 7);
+        assert_eq!(name_length("stream:features", 0), 6);
+        assert_eq!(name_length("é·a\u{300}/>", 0), 7);
+        assert_eq!(name_length("a\u{feff}", 0), 1);
+    }
+
+    #[test]
+    fn what_begins_no_name_has_no_length() {
+        for text in ["", "-a", ".a", "1a", ":a", "·a", "\u{300}a", "$", " a", "\u{10300}"] {
+            assert_eq!(name_length(text, 0), 0, "{text:?}");
+        }
+        assert_eq!(name_length("a", 7), 0);
+    }
+}
