@@ -1,8 +1,27 @@
 //! Cuts a stream into its header and its top-level elements.
+//!
+//! No byte is looked at twice, whatever the pieces in which a stream arrives; an element is handed out
+//! as a slice of what was read from the socket. Only where things end is decided here: the
+//! [checker](crate::checker) says whether they are right.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
+use memchr::memchr;
 
+use crate::checker::is_white;
+use crate::limits::SKIP_FACTOR;
 use crate::stream_error::{Condition, StreamError};
+
+mod scanner;
+#[cfg(test)]
+mod tests;
+
+use scanner::Scanner;
+
+/// The longest start tag that is kept of an element that is too large, in bytes: it is needed to tell
+/// the sender, and no honest one is longer.
+const HEAD_BYTES: usize = 64 << 10;
+/// The longest end tag of a stream, in bytes: 16 and some white space.
+const END_BYTES: usize = 64;
 
 /// What a stream consists of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,9 +47,9 @@ pub enum FramingError {
     /// A comment, processing instruction or DTD (RFC 6120 §11.1).
     #[error("comments, processing instructions and document types are not allowed")]
     Restricted,
-    /// Something other than white space between two elements, or a tag that cannot stand there.
-    #[error("text outside of an element")]
-    Misplaced,
+    /// Text between two elements, or a tag that cannot stand where it does.
+    #[error("something other than an element")]
+    NotWellFormed,
     /// The header, a start tag or an element is longer than is worth skipping.
     #[error("an element of endless length")]
     Endless,
@@ -42,7 +61,7 @@ impl FramingError {
     pub fn stream_error(&self) -> StreamError {
         let condition = match self {
             Self::Restricted => Condition::RestrictedXml,
-            Self::Misplaced => Condition::NotWellFormed,
+            Self::NotWellFormed => Condition::NotWellFormed,
             Self::Endless => Condition::PolicyViolation,
         };
         StreamError::new(condition, self.to_string())
@@ -52,15 +71,50 @@ impl FramingError {
 /// Finds where headers and elements end, whatever pieces they arrive in.
 #[derive(Debug)]
 pub struct Framer {
+    /// What was not handed out yet, from the beginning of the frame that is being read.
     buffer: BytesMut,
     max_bytes: usize,
+    stage: Stage,
+}
+
+/// What the buffer begins with.
+#[derive(Debug)]
+enum Stage {
+    /// White space, then an XML declaration or the stream's start tag.
+    Prolog,
+    /// An XML declaration, of which so many bytes were looked at.
+    Declaration(usize),
+    /// A declaration of so many bytes, white space included, then the stream's start tag.
+    Header(usize, Scanner),
+    /// White space, then an element or the stream's end tag.
+    Between,
+    /// An element that may be within the limit.
+    Element(Scanner),
+    /// The rest of an element that is over it, with its start tag.
+    Skipped(Bytes, Scanner),
+    /// The stream's end tag.
+    Closing,
+    /// White space: the stream has ended.
+    Ended,
+    /// What cannot be understood.
+    Failed(FramingError),
+}
+
+/// How far the bytes that are there have led.
+enum Step {
+    /// The buffer begins with something else now.
+    Next(Stage),
+    /// A frame is complete, and the buffer begins with something else now.
+    Done(Frame, Stage),
+    /// More bytes are needed.
+    Starved(Stage),
 }
 
 impl Framer {
-    /// A framer that expects a stream header and keeps elements up to `max_bytes`.
+    /// A framer that expects a stream header and keeps elements of up to `max_bytes`.
     #[must_use]
     pub fn new(max_bytes: usize) -> Self {
-        Self { buffer: BytesMut::new(), max_bytes }
+        Self { buffer: BytesMut::new(), max_bytes, stage: Stage::Prolog }
     }
 
     /// Changes the limit, as after authentication.
@@ -68,23 +122,46 @@ impl Framer {
         self.max_bytes = max_bytes;
     }
 
-    /// Takes in what was read from the socket.
+    /// Takes in what was read from the socket; without a copy if nothing waits here.
     pub fn push(&mut self, chunk: BytesMut) {
         self.buffer.unsplit(chunk);
     }
 
-    /// The next complete part of the stream; `None` until more bytes are there.
+    /// The next complete part of the stream; `None` until more bytes are there, and behind the end.
     ///
     /// # Errors
-    /// [`FramingError`] ends the stream.
+    /// [`FramingError`] ends the stream; it is returned from then on.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, FramingError> {
-        Ok(None)
+        loop {
+            let stage = std::mem::replace(&mut self.stage, Stage::Ended);
+            match self.step(stage) {
+                Ok(Step::Next(stage)) => self.stage = stage,
+                Ok(Step::Done(frame, stage)) => {
+                    self.stage = stage;
+                    return Ok(Some(frame));
+                }
+                Ok(Step::Starved(stage)) => {
+                    self.stage = stage;
+                    return Ok(None);
+                }
+                Err(fault) => {
+                    self.stage = Stage::Failed(fault);
+                    return Err(fault);
+                }
+            }
+        }
     }
 
-    /// The next frame must be a header again, as after SASL (RFC 6120 §4.3.3).
-    pub fn restart(&mut self) {}
+    /// The next frame must be a header again, as after SASL (RFC 6120 §4.3.3). Unread bytes stay.
+    pub fn restart(&mut self) {
+        self.stage = Stage::Prolog;
+    }
 
     /// Takes out the bytes that were not read yet.
+    ///
+    /// If there are any where TLS should begin, somebody put them into the plain stream so that they would
+    /// be read as if they had come through TLS.
+    #[must_use]
     pub fn take_rest(&mut self) -> BytesMut {
         std::mem::take(&mut self.buffer)
     }
@@ -93,5 +170,169 @@ impl Framer {
     #[must_use]
     pub fn buffered(&self) -> usize {
         self.buffer.len()
+    }
+
+    fn step(&mut self, stage: Stage) -> Result<Step, FramingError> {
+        match stage {
+            Stage::Prolog => self.prolog(),
+            Stage::Declaration(seen) => self.declaration(seen),
+            Stage::Header(offset, scanner) => self.header(offset, scanner),
+            Stage::Between => self.between(),
+            Stage::Element(scanner) => self.element(scanner),
+            Stage::Skipped(head, scanner) => self.skipped(head, scanner),
+            Stage::Closing => self.closing(),
+            Stage::Ended => self.ended(),
+            Stage::Failed(fault) => Err(fault),
+        }
+    }
+
+    fn prolog(&mut self) -> Result<Step, FramingError> {
+        self.drop_white();
+        match self.buffer[..] {
+            [] | [b'<'] => Ok(Step::Starved(Stage::Prolog)),
+            [b'<', b'?', ..] => Ok(Step::Next(Stage::Declaration(2))),
+            [b'<', ..] => Ok(Step::Next(Stage::Header(0, Scanner::new()))),
+            [..] => Err(FramingError::NotWellFormed),
+        }
+    }
+
+    /// Nothing in an XML declaration may hold a `>` but its end (XML 1.0 §2.8).
+    fn declaration(&mut self, seen: usize) -> Result<Step, FramingError> {
+        let Some(at) = memchr(b'>', &self.buffer[seen..]) else {
+            return self.starve_header(Stage::Declaration(self.buffer.len()));
+        };
+        let end = seen + at + 1;
+        match self.buffer[..end].strip_prefix(b"<?xml") {
+            Some([white, .., b'?', b'>']) if is_white(*white) => Ok(Step::Next(Stage::Header(end, Scanner::new()))),
+            Some(_) | None => Err(FramingError::Restricted),
+        }
+    }
+
+    fn header(&mut self, offset: usize, mut scanner: Scanner) -> Result<Step, FramingError> {
+        let white = if scanner.length() == 0 { white_length(&self.buffer[offset..]) } else { 0 };
+        let offset = offset + white;
+        if self.buffer.get(offset).is_some_and(|&byte| byte != b'<') {
+            return Err(FramingError::NotWellFormed);
+        }
+        if !scanner.scan_head(&self.buffer[offset + scanner.length()..])? {
+            return self.starve_header(Stage::Header(offset, scanner));
+        }
+        let end = offset + scanner.length();
+        if end > self.max_bytes {
+            return Err(FramingError::Endless);
+        }
+        Ok(Step::Done(Frame::Header(self.split(end)), Stage::Between))
+    }
+
+    fn starve_header(&self, stage: Stage) -> Result<Step, FramingError> {
+        if self.buffer.len() > self.max_bytes { Err(FramingError::Endless) } else { Ok(Step::Starved(stage)) }
+    }
+
+    fn between(&mut self) -> Result<Step, FramingError> {
+        self.drop_white();
+        match self.buffer[..] {
+            [] | [b'<'] => Ok(Step::Starved(Stage::Between)),
+            [b'<', b'/', ..] => Ok(Step::Next(Stage::Closing)),
+            [b'<', ..] => Ok(Step::Next(Stage::Element(Scanner::new()))),
+            [..] => Err(FramingError::NotWellFormed),
+        }
+    }
+
+    fn element(&mut self, mut scanner: Scanner) -> Result<Step, FramingError> {
+        let has_ended = scanner.scan(&self.buffer[scanner.length()..])?;
+        let length = scanner.length();
+        if scanner.head().is_some() && is_stream_tag(&self.buffer) {
+            return Err(FramingError::NotWellFormed);
+        }
+        if length > self.max_bytes {
+            self.skip(scanner, has_ended)
+        } else if has_ended {
+            Ok(Step::Done(Frame::Element(self.split(length)), Stage::Between))
+        } else {
+            Ok(Step::Starved(Stage::Element(scanner)))
+        }
+    }
+
+    /// Keeps no more than the start tag of an element that turned out to be too large.
+    fn skip(&mut self, scanner: Scanner, has_ended: bool) -> Result<Step, FramingError> {
+        let length = scanner.length();
+        match scanner.head() {
+            Some(head) if head <= HEAD_BYTES => {
+                // A copy, because a slice would keep the whole buffer alive.
+                let head = Bytes::copy_from_slice(&self.buffer[..head]);
+                self.buffer.advance(length);
+                self.skipped_to(head, scanner, has_ended)
+            }
+            None if length <= HEAD_BYTES => Ok(Step::Starved(Stage::Element(scanner))),
+            Some(_) | None => Err(FramingError::Endless),
+        }
+    }
+
+    fn skipped(&mut self, head: Bytes, mut scanner: Scanner) -> Result<Step, FramingError> {
+        let before = scanner.length();
+        let has_ended = scanner.scan(&self.buffer)?;
+        self.buffer.advance(scanner.length() - before);
+        self.skipped_to(head, scanner, has_ended)
+    }
+
+    fn skipped_to(&mut self, head: Bytes, scanner: Scanner, has_ended: bool) -> Result<Step, FramingError> {
+        let bytes = scanner.length();
+        if bytes > self.max_bytes.saturating_mul(SKIP_FACTOR) {
+            Err(FramingError::Endless)
+        } else if has_ended {
+            Ok(Step::Done(Frame::TooLarge { head, bytes }, Stage::Between))
+        } else {
+            self.release();
+            Ok(Step::Starved(Stage::Skipped(head, scanner)))
+        }
+    }
+
+    fn closing(&mut self) -> Result<Step, FramingError> {
+        let Some(at) = memchr(b'>', &self.buffer) else {
+            let is_short = self.buffer.len() < END_BYTES;
+            return if is_short { Ok(Step::Starved(Stage::Closing)) } else { Err(FramingError::NotWellFormed) };
+        };
+        match self.buffer[..at].strip_prefix(b"</stream:stream") {
+            Some(white) if white_length(white) == white.len() => {
+                self.buffer.advance(at + 1);
+                Ok(Step::Done(Frame::End, Stage::Ended))
+            }
+            Some(_) | None => Err(FramingError::NotWellFormed),
+        }
+    }
+
+    fn ended(&mut self) -> Result<Step, FramingError> {
+        self.drop_white();
+        if self.buffer.is_empty() { Ok(Step::Starved(Stage::Ended)) } else { Err(FramingError::NotWellFormed) }
+    }
+
+    /// White space between elements keeps connections alive (RFC 6120 §4.6.1) and is nothing else.
+    fn drop_white(&mut self) {
+        self.buffer.advance(white_length(&self.buffer));
+        self.release();
+    }
+
+    /// An empty buffer would keep the memory of what was handed out from being used again.
+    fn release(&mut self) {
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
+        }
+    }
+
+    fn split(&mut self, length: usize) -> Bytes {
+        self.buffer.split_to(length).freeze()
+    }
+}
+
+fn white_length(bytes: &[u8]) -> usize {
+    bytes.iter().position(|&byte| !is_white(byte)).unwrap_or(bytes.len())
+}
+
+/// A second header where no restart is due would make the rest of the stream its content.
+fn is_stream_tag(bytes: &[u8]) -> bool {
+    match bytes.strip_prefix(b"<stream:stream") {
+        Some([b'>' | b'/', ..]) => true,
+        Some([byte, ..]) => is_white(*byte),
+        Some([]) | None => false,
     }
 }
