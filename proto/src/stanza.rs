@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use crate::checker::{Malformed, Root, Scope, check};
+use crate::escape::push_attribute;
 use crate::jid::{InvalidJid, domain_of};
+use crate::limits;
 
 /// The three kinds of stanzas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -68,6 +70,7 @@ pub struct Stanza<'a> {
     pub root: Root<'a>,
     /// Which kind of stanza it is.
     pub kind: Kind,
+    scope: Scope,
     from_domain: Cow<'a, str>,
     to_domain: Cow<'a, str>,
 }
@@ -171,6 +174,10 @@ pub fn read<'a>(bytes: &'a [u8], scope: &Scope) -> Result<Stanza<'a>, NotAStanza
     if root.prefixed {
         return Err(NotAStanza::Prefixed(Box::new(root)));
     }
+    if root.attributes + root.inherited.count_ones() as usize > limits::ATTRIBUTES {
+        // Forwarding may have to bind the prefixes that it inherits, and must not break the limit.
+        return Err(NotAStanza::Malformed(Malformed::Attributes));
+    }
     let refuse = |root, which, why| NotAStanza::Address { root: Box::new(root), kind, which, why };
     let from_domain = match domain(root.from.as_ref()) {
         Ok(domain) => domain,
@@ -180,7 +187,7 @@ pub fn read<'a>(bytes: &'a [u8], scope: &Scope) -> Result<Stanza<'a>, NotAStanza
         Ok(domain) => domain,
         Err(why) => return Err(refuse(root, Address::To, why)),
     };
-    Ok(Stanza { root, kind, from_domain, to_domain })
+    Ok(Stanza { root, kind, scope: *scope, from_domain, to_domain })
 }
 
 fn domain<'a>(address: Option<&Cow<'a, str>>) -> Result<Cow<'a, str>, BadAddress> {
@@ -191,10 +198,158 @@ fn domain<'a>(address: Option<&Cow<'a, str>>) -> Result<Cow<'a, str>, BadAddress
     }
 }
 
-/// The bytes of `stanza` as they go to a stream that binds `to`.
+/// The bytes of `stanza` as they go to a stream that binds `to`; `bytes` are what it was read from.
 ///
-/// They stay as they are wherever that is right; `bytes` must be what the stanza was read from.
+/// They stay as they are, without a copy, wherever they mean the same there. Otherwise the root's start
+/// tag is mended: it loses a declaration of its own stream's default namespace, so that it is in that of
+/// `to`; it binds prefixes that it inherited and `to` does not bind alike; and it states the language that
+/// it inherited (RFC 6120 §4.7.4).
 #[must_use]
-pub fn forward(bytes: &Bytes, _stanza: &Stanza<'_>, _to: &Scope, _inherited_lang: Option<&str>) -> Bytes {
-    bytes.clone()
+pub fn forward(bytes: &Bytes, stanza: &Stanza<'_>, to: &Scope, inherited_lang: Option<&str>) -> Bytes {
+    let root = &stanza.root;
+    let xmlns = root.xmlns.clone().filter(|_| root.namespace != to.default_namespace());
+    let lang = inherited_lang.filter(|_| root.lang.is_none() && root.attributes < limits::ATTRIBUTES);
+    let mut added = Vec::new();
+    for (prefix, namespace) in stanza.foreign_prefixes(to) {
+        push_attribute(&mut added, &format!("xmlns:{prefix}"), namespace);
+    }
+    if let Some(lang) = lang {
+        push_attribute(&mut added, "xml:lang", lang);
+    }
+    if added.is_empty() && xmlns.is_none() {
+        return bytes.slice(root.span.clone());
+    }
+    let removed = xmlns.unwrap_or(root.name_end..root.name_end);
+    let parts = [
+        &bytes[root.span.start..root.name_end],
+        &added,
+        &bytes[root.name_end..removed.start],
+        &bytes[removed.end..root.span.end],
+    ];
+    parts.concat().into()
+}
+
+impl Stanza<'_> {
+    /// The bindings of its own stream that the stanza makes use of, and that `to` has not.
+    fn foreign_prefixes<'s>(&self, to: &'s Scope) -> impl Iterator<Item = (&'static str, &'static str)> + use<'s> {
+        let inherited = self.root.inherited;
+        let used = self.scope.prefixes().iter().enumerate().filter(move |(at, _)| inherited & (1 << at) != 0);
+        used.map(|(_, &binding)| binding).filter(|binding| !to.prefixes().contains(binding))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::InvalidName;
+
+    fn forwarded(from: &Scope, stanza: &str, to: &Scope, lang: Option<&str>) -> String {
+        let bytes = Bytes::from(stanza.to_owned());
+        let stanza = read(&bytes, from).unwrap();
+        let forwarded = forward(&bytes, &stanza, to, lang);
+        assert!(read(&forwarded, to).is_ok(), "what is forwarded must pass the next checker");
+        String::from_utf8(forwarded.to_vec()).unwrap()
+    }
+
+    fn refusal(stanza: &str) -> NotAStanza<'_> {
+        read(stanza.as_bytes(), &Scope::SERVER).unwrap_err()
+    }
+
+    #[test]
+    fn a_stanza_is_read_with_its_domains() {
+        let text =
+            "<iq from='A@a&#46;Example/x' to='b.example' id='1' type='get' xml:lang='pt'><q xmlns='urn:q'/></iq>";
+        let stanza = read(text.as_bytes(), &Scope::SERVER).unwrap();
+        assert_eq!((stanza.kind, stanza.from_domain(), stanza.to_domain()), (Kind::Iq, "a.example", "b.example"));
+        assert_eq!((stanza.from(), stanza.to()), ("A@a.Example/x", "b.example"));
+        assert_eq!((stanza.id(), stanza.type_(), stanza.lang()), (Some("1"), Some("get"), Some("pt")));
+    }
+
+    #[test]
+    fn only_the_stanzas_of_the_stream_are_stanzas() {
+        for other in [
+            "<message xmlns='jabber:component:accept' from='a.lit' to='b.lit'/>",
+            "<message xmlns='jabber:client' from='a.lit' to='b.lit'/>",
+            "<message xmlns='' from='a.lit' to='b.lit'/>",
+            "<messages from='a.lit' to='b.lit'/>",
+            "<stream:features/>",
+            "<stream:message from='a.lit' to='b.lit'/>",
+        ] {
+            assert!(matches!(refusal(other), NotAStanza::OtherElement(_)), "{other}");
+        }
+        let prefixed = "<s:message xmlns:s='jabber:server' from='a.lit' to='b.lit'/>";
+        assert!(matches!(refusal(prefixed), NotAStanza::Prefixed(_)));
+        assert_eq!(refusal("<message>"), NotAStanza::Malformed(Malformed::Incomplete));
+        assert!(read(b"<message xmlns='jabber:server' from='a.lit' to='b.lit'/>", &Scope::SERVER).is_ok());
+    }
+
+    #[test]
+    fn both_addresses_are_needed() {
+        let refused = |text| match refusal(text) {
+            NotAStanza::Address { which, why, kind: Kind::Message, .. } => Some((which, why)),
+            NotAStanza::Address { .. }
+            | NotAStanza::Malformed(_)
+            | NotAStanza::OtherElement(_)
+            | NotAStanza::Prefixed(_) => None,
+        };
+        let empty = BadAddress::Invalid(InvalidJid::Domain(InvalidName::Empty));
+        assert_eq!(refused("<message to='b.lit'/>"), Some((Address::From, BadAddress::Missing)));
+        assert_eq!(refused("<message from='a.lit'/>"), Some((Address::To, BadAddress::Missing)));
+        assert_eq!(refused("<message from='' to='b.lit'/>"), Some((Address::From, empty)));
+        assert_eq!(refused("<message from='a.lit' to='b@'/>"), Some((Address::To, empty)));
+        let prefixed = "<message xmlns:p='urn:p' p:from='x@a.lit' to='b.lit'/>";
+        assert_eq!(refused(prefixed), Some((Address::From, BadAddress::Missing)));
+    }
+
+    #[test]
+    fn bytes_go_on_without_a_copy() {
+        let bytes = Bytes::from_static(b" <message from='a.lit' to='b.lit'><body>x</body></message>\n");
+        let stanza = read(&bytes, &Scope::COMPONENT).unwrap();
+        let forwarded = forward(&bytes, &stanza, &Scope::SERVER, None);
+        assert_eq!(forwarded.as_ptr(), bytes[1..].as_ptr());
+        assert_eq!(forwarded, bytes.trim_ascii());
+    }
+
+    #[test]
+    fn the_namespace_of_one_stream_does_not_reach_another() {
+        let text = "<message\n xmlns='jabber:component:accept' from='a.lit' to='b.lit'/>";
+        let expected = "<message from='a.lit' to='b.lit'/>";
+        assert_eq!(forwarded(&Scope::COMPONENT, text, &Scope::SERVER, None), expected);
+        assert_eq!(forwarded(&Scope::COMPONENT, text, &Scope::COMPONENT, None), text);
+        let text = "<message from='a.lit' to='b.lit' xmlns = \"jabber:server\"><x xmlns='urn:x'/></message>";
+        let expected = "<message from='a.lit' to='b.lit'><x xmlns='urn:x'/></message>";
+        assert_eq!(forwarded(&Scope::SERVER, text, &Scope::COMPONENT, None), expected);
+    }
+
+    #[test]
+    fn an_inherited_language_is_written_out() {
+        let text = "<message from='a.lit' to='b.lit'/>";
+        let expected = "<message xml:lang='p&apos;t' from='a.lit' to='b.lit'/>";
+        assert_eq!(forwarded(&Scope::SERVER, text, &Scope::SERVER, Some("p't")), expected);
+        let text = "<message from='a.lit' to='b.lit' xml:lang=''/>";
+        assert_eq!(forwarded(&Scope::SERVER, text, &Scope::SERVER, Some("pt")), text);
+    }
+
+    #[test]
+    fn an_inherited_prefix_is_bound_where_it_is_not_inherited() {
+        let text = "<message from='a.lit' to='b.lit'><db:x/><stream:x/></message>";
+        let expected =
+            "<message xmlns:db='jabber:server:dialback' from='a.lit' to='b.lit'><db:x/><stream:x/></message>";
+        assert_eq!(forwarded(&Scope::DIALBACK, text, &Scope::COMPONENT, None), expected);
+        assert_eq!(forwarded(&Scope::DIALBACK, text, &Scope::DIALBACK, None), text);
+        let own = "<message from='a.lit' to='b.lit'><db:x xmlns:db='urn:x'/></message>";
+        assert_eq!(forwarded(&Scope::DIALBACK, own, &Scope::COMPONENT, None), own);
+    }
+
+    #[test]
+    fn mending_keeps_to_the_limit_of_attributes() {
+        let attributes: String = (0..limits::ATTRIBUTES - 2).map(|n| format!(" a{n}=''")).collect();
+        let plain = format!("<message from='a.lit' to='b.lit'{attributes}/>");
+        assert_eq!(forwarded(&Scope::DIALBACK, &plain, &Scope::SERVER, Some("pt")), plain);
+        let inheriting = format!("<message from='a.lit' to='b.lit'{attributes}><db:x/></message>");
+        assert_eq!(
+            read(inheriting.as_bytes(), &Scope::DIALBACK).unwrap_err(),
+            NotAStanza::Malformed(Malformed::Attributes)
+        );
+    }
 }
