@@ -43,6 +43,7 @@ fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
 
 /// No such address family in the kernel, or it is there but switched off.
 fn lacks_ipv6(error: &io::Error) -> bool {
+    // Linux's number: std has no ErrorKind for it.
     const EAFNOSUPPORT: i32 = 97;
     error.raw_os_error() == Some(EAFNOSUPPORT) || error.kind() == io::ErrorKind::AddrNotAvailable
 }

@@ -103,7 +103,7 @@ impl HostTls {
         };
         let io = BufReader::with_capacity(BATCH, tcp);
         let handshake = self.connector.connect_with(name, io, |session| session.set_buffer_limit(Some(UNSENT)));
-        let tls = handshake.await.map_err(TlsError::from_handshake)?;
+        let tls = handshake.await.map_err(TlsError::from_io)?;
         Secured::new(tls.into(), Some(server_name.to_ascii_lowercase()))
     }
 
@@ -116,7 +116,7 @@ impl HostTls {
     pub async fn accept(&self, tcp: TcpStream) -> Result<Secured, TlsError> {
         let io = BufReader::with_capacity(BATCH, tcp);
         let handshake = self.acceptor.accept_with(io, |session| session.set_buffer_limit(Some(UNSENT)));
-        let tls = handshake.await.map_err(TlsError::from_handshake)?;
+        let tls = handshake.await.map_err(TlsError::from_io)?;
         let server_name = tls.get_ref().1.server_name().map(str::to_ascii_lowercase);
         Secured::new(tls.into(), server_name)
     }

@@ -40,8 +40,12 @@ pub enum TlsError {
 }
 
 impl TlsError {
-    /// What tokio-rustls returns: rustls's errors come wrapped.
-    pub(super) fn from_handshake(error: io::Error) -> Self {
+    /// Finds rustls's error in what the handshake, or a read or a write after it, returned.
+    ///
+    /// A peer that does not take our certificate says so only after our handshake is over: the
+    /// first read fails, and this has the words for it.
+    #[must_use]
+    pub fn from_io(error: io::Error) -> Self {
         if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
             return Self::from_tls(tls);
         }
