@@ -20,12 +20,16 @@ mod chars;
 mod cursor;
 mod malformed;
 mod names;
+mod opening;
 mod reference;
 mod scope;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use chars::is_white;
 use cursor::{Attribute, Attributes, Content, Cursor, QName};
 pub use malformed::Malformed;
+pub(crate) use opening::{Opening, Values, check_opening};
 pub use scope::Scope;
 use scope::{Bindings, NamespaceId};
 

@@ -151,6 +151,21 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// Reads what an XML declaration states, whose `<?xml` is behind the cursor (XML 1.0 §2.8).
+    pub(super) fn declaration(&mut self, attributes: &mut Attributes<'a>) -> Result<(), Malformed> {
+        loop {
+            let start = self.at;
+            let has_white = self.skip_white();
+            if self.eat("?>") {
+                return Ok(());
+            }
+            if !has_white || attributes.len() == limits::ATTRIBUTES {
+                return Err(Malformed::Tag);
+            }
+            attributes.push(self.attribute(start)?);
+        }
+    }
+
     fn attribute(&mut self, start: usize) -> Result<Attribute<'a>, Malformed> {
         let name = self.qname()?;
         self.skip_white();
