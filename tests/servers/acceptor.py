@@ -27,6 +27,7 @@ class Link:
         self.closed = asyncio.Event()  # the stream's end tag came
         self.ended = asyncio.Event()  # the connection is over
         self._writer = writer
+        self._reader_transport = cast(asyncio.ReadTransport, writer.transport)
         self._seen: list[Element] = []
         self._arrived = asyncio.Event()
 
@@ -58,7 +59,9 @@ class Link:
             return await asyncio.wait_for(search(), deadline)
         except TimeoutError:
             unread = [f"{e.tag} {e.attrib}" for e in self._seen[-5:]]
-            raise CheckFailed(f"the router got no {what} within {deadline} s; unread: {unread}")
+            raise CheckFailed(
+                f"the router got no {what} within {deadline} s; unread: {unread}"
+            ) from None
 
     async def expect_stanza(self, name: str, sender: str, to: str, kind: str | None) -> Element:
         """A stanza with that name, sender, recipient and type; addresses may be bare."""
@@ -69,6 +72,14 @@ class Link:
             and to in (e.get("to", ""), e.get("to", "").partition("/")[0])
             and e.get("type") == kind,
         )
+
+    def pause(self) -> None:
+        """Stops to read: the sender's buffers fill."""
+        self._reader_transport.pause_reading()
+
+    def resume(self) -> None:
+        """Reads again."""
+        self._reader_transport.resume_reading()
 
     def abort(self) -> None:
         """Breaks the connection without an end tag, as a crash does."""
@@ -115,7 +126,7 @@ class Acceptor:
         try:
             return await asyncio.wait_for(self._links.get(), DEADLINE)
         except TimeoutError:
-            raise CheckFailed(f"no link within {DEADLINE} s")
+            raise CheckFailed(f"no link within {DEADLINE} s") from None
 
     async def refusal(self) -> str:
         """The condition that the next refused link was told."""

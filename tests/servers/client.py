@@ -66,7 +66,7 @@ class User(ClientXMPP):
         try:
             await asyncio.wait_for(started, DEADLINE)
         except TimeoutError:
-            raise CheckFailed(f"{self.requested_jid} could not log in")
+            raise CheckFailed(f"{self.requested_jid} could not log in") from None
         await self.get_roster()
         self.send_presence()
         await self.expect("own presence", lambda s: s["from"] == self.boundjid)
@@ -86,7 +86,9 @@ class User(ClientXMPP):
             return await asyncio.wait_for(future, deadline)
         except TimeoutError:
             unread = "; ".join(str(stanza)[:300] for stanza in self._seen[-5:]) or "nothing"
-            raise CheckFailed(f"{self.boundjid}: no {what} within {deadline} s; unread: {unread}")
+            raise CheckFailed(
+                f"{self.boundjid}: no {what} within {deadline} s; unread: {unread}"
+            ) from None
 
     async def expect_message(self, sender: str, body: str) -> Any:
         """A message with that text from that address, whatever its resource."""
@@ -105,6 +107,13 @@ class User(ClientXMPP):
             lambda s: s.name == "presence"
             and sender in (s["from"].full, s["from"].bare)
             and s["type"] == kind,
+        )
+
+    async def expect_status(self, sender: str, status: str) -> Any:
+        """A presence with that status text from that full address."""
+        return await self.expect(
+            f"presence {status!r} from {sender}",
+            lambda s: s.name == "presence" and s["from"] == sender and s["status"] == status,
         )
 
     async def expect_error(self, sender: str, identifier: str) -> str:

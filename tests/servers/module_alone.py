@@ -18,13 +18,14 @@ import prosody
 from acceptor import COMPONENT, Acceptor, Link
 from client import User, error_condition
 from processes import Process, until
-from report import Report, require
+from report import Report, require, run
 from sides import PASSWORD, saramago
 
 SECRET = "s3cret"
 REMOTE = "fernando@pessoa.lit"
 BURST = 500
 STANZA_LIMIT = 20_000
+SLOW = 2_000
 
 
 class Scenario:
@@ -279,7 +280,8 @@ class Scenario:
         for number in range(BURST):
             self.jose.chat(REMOTE, f"out {number}")
             self.link.send(
-                f"<message from='{REMOTE}' to='{self.me}' type='chat'><body>in {number}</body></message>"
+                f"<message from='{REMOTE}' to='{self.me}' type='chat'>"
+                f"<body>in {number}</body></message>"
             )
         for number in range(BURST):
             stanza = await self.link.expect_stanza("message", self.me, REMOTE, "chat")
@@ -289,6 +291,32 @@ class Scenario:
                 "a message in", lambda s: s.name == "message" and s["body"].startswith("in ")
             )
             require(incoming["body"] == f"in {number}", f"{incoming['body']} instead of {number}")
+
+    async def slow_router(self) -> None:
+        """The router does not read: what waits is bounded, the rest is refused, nothing is lost."""
+        self.link.pause()
+        for number in range(SLOW):
+            self.jose.chat(REMOTE, f"slow {number} " + "x" * 15_000, identifier=f"slow{number}")
+        await self.jose.expect_error(REMOTE, f"slow{SLOW - 1}")
+        self.link.resume()
+
+        def arrived() -> list[int]:
+            found = [e.get("id", "") for e in self.link.unread()]
+            return [int(i.removeprefix("slow")) for i in found if i.startswith("slow")]
+
+        def refused() -> list[str]:
+            errors = [s for s in self.jose.unread() if s["type"] == "error"]
+            return [error_condition(s) for s in errors]
+
+        async def accounted_for() -> bool:
+            return len(arrived()) + len(refused()) + 1 == SLOW
+
+        await until("every message accounted for", accounted_for)
+        require(set(refused()) == {"resource-constraint"}, f"refused with {set(refused())}")
+        require(
+            arrived() == sorted(arrived()) and len(arrived()) > SLOW // 4, "lost or out of order"
+        )
+        await self.barrier()
 
     async def bounce_while_down(self) -> None:
         """The router is gone: errors at once, and a room loses its remote occupant."""
@@ -422,6 +450,7 @@ async def main() -> int:
             scenario.unknown_element_ignored,
             scenario.too_large,
             scenario.bursts_in_order,
+            scenario.slow_router,
             scenario.bounce_while_down,
             scenario.reconnect,
             scenario.graceful_restart,
@@ -444,4 +473,4 @@ async def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    sys.exit(run(main))

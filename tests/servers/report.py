@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import traceback
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 CHECK_DEADLINE = 90.0
@@ -54,3 +55,18 @@ class Report:
         """Prints the summary; the exit code."""
         print(f"{self.passed} passed, {self.failed} failed", flush=True)
         return 0 if self.failed == 0 and self.passed > 0 else 1
+
+
+def run(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
+    """Runs a whole script; SIGTERM unwinds it, so that nothing it started stays behind."""
+
+    async def interruptible() -> int:
+        task = asyncio.ensure_future(main())
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await task
+
+    try:
+        return asyncio.run(interruptible())
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        print("interrupted", flush=True)
+        return 1
