@@ -1,0 +1,83 @@
+"""A heteronym instance with the configuration of docs/servers/prosody.md."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import urllib.error
+import urllib.request
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from processes import Process
+from prosody import HERE, from_the_guide
+from sides import Side
+
+
+def configure(side: Side, folder: Path, dns: str, roots: Path) -> Path:
+    """Writes the configuration into `folder`; its path."""
+    settings = Template((HERE / "heteronym.toml").read_text()).substitute(
+        address=side.address,
+        federation_port=side.port("federation"),
+        component_port=side.port("component"),
+        admin_port=side.port("admin"),
+        dns=dns,
+        roots=roots,
+    )
+    path = folder / "heteronym.toml"
+    path.write_text(settings + from_the_guide("toml", side))
+    return path
+
+
+class Admin:
+    """The admin interface of one router."""
+
+    def __init__(self, side: Side) -> None:
+        self.base = f"http://{side.address}:{side.port('admin')}"
+
+    async def get(self, path: str) -> tuple[int, str]:
+        """Status and body; status 0 if nothing answers."""
+        return await asyncio.to_thread(self._get, path)
+
+    def _get(self, path: str) -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(self.base + path, timeout=5) as response:
+                return response.status, response.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError as error:
+            return 0, str(error)
+
+    async def ready(self) -> bool:
+        """Whether the listeners are bound."""
+        status, _ = await self.get("/ready")
+        return status == 200
+
+    async def status(self) -> dict[str, Any]:
+        """/api/status."""
+        code, body = await self.get("/api/status")
+        if code != 200:
+            raise RuntimeError(f"/api/status: {code} {body[:200]}")
+        document: dict[str, Any] = json.loads(body)
+        return document
+
+    async def locals_up(self) -> bool:
+        """Whether every local link is up."""
+        links = (await self.status())["locals"]
+        return bool(links) and all(link["state"] == "up" for link in links)
+
+
+async def start(binary: Path, side: Side, folder: Path, configuration: Path) -> Process:
+    """Starts a router and waits until it is ready."""
+    router = await Process.start(
+        f"heteronym of {side.host}",
+        folder / "heteronym.log",
+        *(str(binary), "run", "-c", str(configuration)),
+    )
+    try:
+        await router.ready("GET /ready", Admin(side).ready)
+    except BaseException:
+        await router.end()
+        raise
+    return router
