@@ -1,1 +1,4 @@
-//! .
+//! The daemon of the federation router: command line, configuration, start-up and shutdown, admin interface, demo.
+
+pub mod config;
+pub mod logging;

@@ -1,0 +1,63 @@
+//! What a configuration asks for that is right but will surprise its operator.
+
+use super::{AttachKind, Config};
+
+/// Something that the configuration asks for and does not get, or would rather have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Warning {
+    /// A kind of attachment that exists in the configuration only.
+    #[error("local[{name:?}].attach.kind = \"{}\": not built yet; its domains stay down", kind.as_str())]
+    KindNotBuilt {
+        /// The entry.
+        name: String,
+        /// Its kind.
+        kind: AttachKind,
+    },
+    /// The `s2s` part of an attachment.
+    #[error("local[{0:?}].attach.s2s: not built yet; what this server sends by S2S does not come here")]
+    LoopbackNotBuilt(String),
+    /// The DNS for our own servers.
+    #[error("listen.steering_dns: not built yet; nothing listens there")]
+    SteeringNotBuilt,
+    /// Nothing outlives a restart.
+    #[error("host.state is empty: after a restart, no remote domain is pinned")]
+    NoState,
+    /// Nobody is served.
+    #[error("there is no [[local]]: this host serves no domain")]
+    NoLocals,
+    /// The largest stanza does not fit into a queue.
+    #[error("limits.{queue} is below limits.stanza_bytes: the largest stanzas never fit into the queue")]
+    QueueBelowStanza {
+        /// The key of the queue's limit.
+        queue: &'static str,
+    },
+}
+
+impl Config {
+    /// Everything that is worth a warning.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<Warning> {
+        let mut warnings = self.not_built();
+        warnings.extend(self.host.state.is_none().then_some(Warning::NoState));
+        warnings.extend(self.locals.is_empty().then_some(Warning::NoLocals));
+        let queues =
+            [("pair_queue_bytes", self.limits.pair_queue_bytes), ("host_queue_bytes", self.limits.host_queue_bytes)];
+        let small = queues.into_iter().filter(|(_, bytes)| *bytes < self.limits.stanza_bytes);
+        warnings.extend(small.map(|(queue, _)| Warning::QueueBelowStanza { queue }));
+        warnings
+    }
+
+    fn not_built(&self) -> Vec<Warning> {
+        let of_local = self.locals.iter().filter_map(|local| {
+            let name = local.name.clone();
+            match local.attach.kind() {
+                kind @ (AttachKind::S2s | AttachKind::Jabberd2) => Some(Warning::KindNotBuilt { name, kind }),
+                AttachKind::Component | AttachKind::DialComponent => {
+                    local.attach.loopback_s2s().map(|_| Warning::LoopbackNotBuilt(name))
+                }
+            }
+        });
+        let steering = (!self.listen.steering_dns.is_empty()).then_some(Warning::SteeringNotBuilt);
+        of_local.chain(steering).collect()
+    }
+}
