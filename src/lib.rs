@@ -1,5 +1,6 @@
 //! The daemon of the federation router: command line, configuration, start-up and shutdown, admin interface, demo.
 
+pub mod admin;
 pub mod config;
 pub mod logging;
 pub mod status;
