@@ -4,3 +4,4 @@ pub mod admin;
 pub mod config;
 pub mod logging;
 pub mod status;
+pub mod zone;
