@@ -1,7 +1,10 @@
 //! The daemon of the federation router: command line, configuration, start-up and shutdown, admin interface, demo.
 
 pub mod admin;
+pub mod cli;
 pub mod config;
+pub mod daemon;
+pub mod demo;
 pub mod logging;
 pub mod status;
 pub mod zone;
