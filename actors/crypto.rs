@@ -1,0 +1,264 @@
+//! Crypto: signatures, encryption and chains, off the I/O threads.
+//!
+//! Parent: none, a pool of threads (`SyncArbiter`) that ends with the process. Children: none.
+//! Whoever asks is bounded: a link has a bounded number of runs, each with one operation at a time,
+//! so that the pool's queue takes turns between peers. A panic is caught in the handler, because a
+//! worker that panics would be gone for good.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use actix::{Actor, Addr, Handler, Message, SyncArbiter, SyncContext};
+use heteronym_net::certificate::{Facts, KeyType as NetKeyType};
+use heteronym_net::keys::{self, DomainKey, KemKey};
+use heteronym_net::random;
+use heteronym_net::trust::Roots;
+use heteronym_proto::crypto::{ActivationKey, CryptoOp, CryptoResult};
+use heteronym_proto::identity::{Identity, KEM_GRACE, KEM_LIFE, KemOffer, OwnIdentity, PeerIdentity, PeerKem};
+use heteronym_proto::name::Name;
+use heteronym_proto::suite::{CertificateFacts, Fingerprint, KeyType, Suite};
+use tracing::error;
+
+/// A KEM key is replaced this long before its end, so that peers never get one that is about to end.
+const KEM_RENEWAL: u64 = KEM_LIFE / 4;
+
+/// A domain's key, or why it has none.
+pub type KeyOf = Result<Arc<dyn DomainKey>, String>;
+
+/// Keys and roots, shared by the pool.
+pub struct KeyRing {
+    host: Name,
+    domains: HashMap<Name, KeyOf>,
+    roots: Roots,
+    kems: Mutex<HashMap<Name, Vec<Arc<Kem>>>>,
+}
+
+struct Kem {
+    key: KemKey,
+    offer: KemOffer,
+    hash: Fingerprint,
+}
+
+impl KeyRing {
+    /// The keys of all hosted domains, and the roots that peers are judged by.
+    #[must_use]
+    pub fn new(host: Name, domains: HashMap<Name, KeyOf>, roots: Roots) -> Self {
+        Self { host, domains, roots, kems: Mutex::default() }
+    }
+}
+
+/// See the module.
+pub struct Crypto {
+    ring: Arc<KeyRing>,
+}
+
+impl Crypto {
+    /// Starts `threads` workers.
+    #[must_use]
+    pub fn start(threads: usize, ring: Arc<KeyRing>) -> Addr<Self> {
+        SyncArbiter::start(threads.max(1), move || Self { ring: Arc::clone(&ring) })
+    }
+}
+
+impl Actor for Crypto {
+    type Context = SyncContext<Self>;
+}
+
+/// Performs one operation of the protocol.
+#[derive(Message)]
+#[rtype(result = "Option<CryptoResult>")]
+pub struct Perform(pub CryptoOp);
+
+impl Handler<Perform> for Crypto {
+    type Result = Option<CryptoResult>;
+
+    fn handle(&mut self, Perform(op): Perform, _: &mut Self::Context) -> Self::Result {
+        caught(|| self.ring.perform(op))
+    }
+}
+
+/// Judges the certificate chain of a peer host.
+#[derive(Message)]
+#[rtype(result = "Option<Result<(), String>>")]
+pub struct JudgeChain {
+    /// DER, leaf first.
+    pub chain: Vec<Vec<u8>>,
+    /// What it must be valid for.
+    pub name: Name,
+}
+
+impl Handler<JudgeChain> for Crypto {
+    type Result = Option<Result<(), String>>;
+
+    fn handle(&mut self, JudgeChain { chain, name }: JudgeChain, _: &mut Self::Context) -> Self::Result {
+        caught(|| self.ring.judge(&chain, &name))
+    }
+}
+
+fn caught<T>(operation: impl FnOnce() -> T) -> Option<T> {
+    let result = catch_unwind(AssertUnwindSafe(operation));
+    if result.is_err() {
+        error!("a crypto operation panicked; the panic is logged above");
+    }
+    result.ok()
+}
+
+impl KeyRing {
+    fn perform(&self, op: CryptoOp) -> CryptoResult {
+        match op {
+            CryptoOp::OwnIdentity { domain } => CryptoResult::OwnIdentity(self.own_identity(&domain).map(Arc::new)),
+            CryptoOp::CheckIdentity { identity, host } => {
+                CryptoResult::CheckIdentity(self.check_identity(identity, &host).map(Arc::new))
+            }
+            CryptoOp::Sign { domain, message } => {
+                CryptoResult::Sign(self.key(&domain).ok().and_then(|key| key.sign(&message).ok()))
+            }
+            CryptoOp::Verify { signer, message, signature } => {
+                let leaf = signer.chain.first();
+                CryptoResult::Verify(leaf.is_some_and(|leaf| keys::verify(leaf, &message, &signature).is_ok()))
+            }
+            CryptoOp::Seal { to, label, key } => CryptoResult::Seal(seal(&to, &label, &key)),
+            CryptoOp::Open { domain, kem, label, ciphertext } => {
+                CryptoResult::Open(self.open(&domain, kem, &label, &ciphertext))
+            }
+        }
+    }
+
+    fn judge(&self, chain: &[Vec<u8>], name: &Name) -> Result<(), String> {
+        self.roots.check(chain, name.as_str(), crate::now().unix).map_err(|untrusted| untrusted.to_string())
+    }
+
+    fn key(&self, domain: &Name) -> Result<&Arc<dyn DomainKey>, String> {
+        match self.domains.get(domain) {
+            Some(Ok(key)) => Ok(key),
+            Some(Err(why)) => Err(why.clone()),
+            None => Err(format!("{domain} is not hosted here")),
+        }
+    }
+
+    fn own_identity(&self, domain: &Name) -> Result<OwnIdentity, String> {
+        let key = self.key(domain)?;
+        let certificate = facts(key.facts());
+        let unix = crate::now().unix;
+        if unix < certificate.not_before || certificate.not_after <= unix {
+            return Err(format!("the certificate of {domain} is not valid now: renew it and reload"));
+        }
+        let suite = Suite::of(&certificate)
+            .ok_or_else(|| format!("the keyUsage of the certificate of {domain} forbids to sign"))?;
+        let kem = if suite.uses_kem() { Some(self.kem(domain, key, &certificate, unix)?) } else { None };
+        let identity = Identity {
+            domain: domain.clone(),
+            chain: key.chain().to_vec(),
+            kem: kem.as_ref().map(|kem| kem.offer.clone()),
+        };
+        Ok(OwnIdentity { identity, certificate, suite, kem: kem.map(|kem| kem.hash) })
+    }
+
+    /// The current KEM key, made when first needed; the one before serves its peers for an hour more.
+    fn kem(
+        &self,
+        domain: &Name,
+        key: &Arc<dyn DomainKey>,
+        certificate: &CertificateFacts,
+        unix: u64,
+    ) -> Result<Arc<Kem>, String> {
+        let mut kems = self.kems.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_domain = kems.entry(domain.clone()).or_default();
+        of_domain.retain(|kem| unix < kem.offer.not_after + KEM_GRACE);
+        if let Some(current) = of_domain.last().filter(|kem| unix + KEM_RENEWAL < kem.offer.not_after) {
+            return Ok(Arc::clone(current));
+        }
+        let made = KemKey::generate();
+        let mut offer = KemOffer {
+            not_before: unix,
+            not_after: (unix + KEM_LIFE).min(certificate.not_after),
+            key: made.public().to_vec(),
+            signature: Vec::new(),
+        };
+        let statement = offer.statement(domain, &self.host, &certificate.fingerprint).to_bytes();
+        offer.signature = key.sign(&statement).map_err(|error| format!("{domain}: {error}"))?;
+        let hash = offer.statement(domain, &self.host, &certificate.fingerprint).hash(&offer.signature);
+        let kem = Arc::new(Kem { key: made, offer, hash });
+        of_domain.push(Arc::clone(&kem));
+        Ok(kem)
+    }
+
+    fn check_identity(&self, identity: Identity, host: &Name) -> Result<PeerIdentity, String> {
+        let Identity { domain, chain, kem } = identity;
+        self.judge(&chain, &domain)?;
+        let leaf = chain.first().ok_or("the chain is empty")?;
+        let read = Facts::read(leaf).map_err(|error| format!("the certificate of {domain}: {error}"))?;
+        let certificate = facts(&read);
+        let suite = Suite::of(&certificate)
+            .ok_or_else(|| format!("the keyUsage of the certificate of {domain} forbids to sign"))?;
+        let kem = match kem.filter(|_| suite.uses_kem()) {
+            Some(offer) => Some(check_kem(&offer, &domain, host, leaf, &certificate)?),
+            None if suite.uses_kem() => return Err(format!("{domain} shows no KEM key, which its suite needs")),
+            None => None,
+        };
+        Ok(PeerIdentity { domain, chain, certificate, suite, kem })
+    }
+
+    fn open(&self, domain: &Name, kem: Option<Fingerprint>, label: &[u8], ciphertext: &[u8]) -> Option<ActivationKey> {
+        let opened = match kem {
+            None => self.key(domain).ok()?.decrypt_oaep(ciphertext, label).ok()?,
+            Some(hash) => {
+                let kems = self.kems.lock().unwrap_or_else(PoisonError::into_inner);
+                let kem = kems.get(domain)?.iter().find(|kem| kem.hash == hash).map(Arc::clone)?;
+                drop(kems);
+                kem.key.open(label, ciphertext).ok()?
+            }
+        };
+        let mut key = ActivationKey::new([0; 32]);
+        (opened.len() == key.len()).then(|| key.copy_from_slice(&opened))?;
+        Some(key)
+    }
+}
+
+fn check_kem(
+    offer: &KemOffer,
+    domain: &Name,
+    host: &Name,
+    leaf: &[u8],
+    certificate: &CertificateFacts,
+) -> Result<PeerKem, String> {
+    if !offer.is_current(crate::now().unix) {
+        return Err(format!("the KEM key of {domain} is not valid now"));
+    }
+    let statement = offer.statement(domain, host, &certificate.fingerprint);
+    keys::verify(leaf, &statement.to_bytes(), &offer.signature)
+        .map_err(|_| format!("the KEM key of {domain} is not signed by its certificate's key for host {host}"))?;
+    let (hash, key, not_after) = (statement.hash(&offer.signature), offer.key.clone(), offer.not_after);
+    Ok(PeerKem { key, hash, not_after })
+}
+
+fn seal(to: &PeerIdentity, label: &[u8; 32], key: &ActivationKey) -> Option<Vec<u8>> {
+    if to.suite.uses_kem() {
+        keys::seal_kem(&to.kem.as_ref()?.key, label, key.as_slice()).ok()
+    } else {
+        keys::seal_oaep(to.chain.first()?, label, key.as_slice()).ok()
+    }
+}
+
+fn facts(read: &Facts) -> CertificateFacts {
+    let key = match read.key {
+        NetKeyType::Rsa { .. } => KeyType::Rsa,
+        NetKeyType::P256 => KeyType::P256,
+        NetKeyType::P384 => KeyType::P384,
+        NetKeyType::Ed25519 => KeyType::Ed25519,
+    };
+    CertificateFacts {
+        fingerprint: read.fingerprint,
+        not_before: read.not_before,
+        not_after: read.not_after,
+        key,
+        may_sign: read.may_sign,
+        may_encipher: read.may_encipher,
+    }
+}
+
+/// Random bytes for the cores, from the system.
+pub(crate) fn system_random() -> heteronym_proto::host_stream::Random {
+    Box::new(random::fill)
+}
