@@ -1,0 +1,162 @@
+//! Registry: which host serves a domain, who delegates to whom, and where hosts are.
+//!
+//! Parent: none, started with the Router and ending with it. Children: none; each look-up is a
+//! future of this actor. Answers are kept for their TTL; one look-up is in flight per name.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseFuture, WrapFuture};
+use heteronym_net::dns::{DnsError, Resolver, SrvAnswer, order};
+use heteronym_net::random;
+use heteronym_proto::domain_pair::Delegation;
+use heteronym_proto::name::Name;
+use heteronym_proto::registry::{Answers, DelegationPolicy, Service};
+use tokio::sync::oneshot;
+use tracing::{info, warn};
+
+const SERVICE: &str = "_xmpp-federation._tcp";
+
+/// See the module.
+pub struct Registry {
+    servers: Vec<SocketAddr>,
+    resolver: Option<Resolver>,
+    policy: DelegationPolicy,
+    answers: Answers,
+    in_flight: HashMap<Name, Vec<oneshot::Sender<Service>>>,
+}
+
+impl Registry {
+    /// Asks `servers`, or the system's where there are none.
+    #[must_use]
+    pub fn new(servers: Vec<SocketAddr>, policy: DelegationPolicy) -> Self {
+        Self { servers, resolver: None, policy, answers: Answers::default(), in_flight: HashMap::new() }
+    }
+
+    fn look_up(&mut self, domain: Name, ctx: &mut Context<Self>) -> oneshot::Receiver<Service> {
+        let (send, receive) = oneshot::channel();
+        if let Some(service) = self.answers.get(&domain, crate::now().instant) {
+            let _ = send.send(service.clone());
+            return receive;
+        }
+        let waiting = self.in_flight.entry(domain.clone()).or_default();
+        waiting.push(send);
+        if waiting.len() == 1 {
+            let resolver = self.resolver.clone();
+            let asked = domain.clone();
+            let question = async move {
+                match resolver {
+                    Some(resolver) => resolver.srv(SERVICE, asked.as_str()).await,
+                    None => Err(DnsError::Configuration("there is no resolver".to_owned())),
+                }
+            };
+            ctx.spawn(question.into_actor(self).map(move |answer, this, _| this.answered(domain, answer)));
+        }
+        receive
+    }
+
+    fn answered(&mut self, domain: Name, answer: Result<SrvAnswer, DnsError>) {
+        let (service, ttl) = match answer {
+            Ok(answer) => (service(&answer), answer.ttl),
+            Err(error) => {
+                warn!(%domain, %error, "the look-up of the federation record failed; remembered for 60 s");
+                (Service::Failed(error.to_string()), Duration::ZERO)
+            }
+        };
+        for waiting in self.in_flight.remove(&domain).unwrap_or_default() {
+            let _ = waiting.send(service.clone());
+        }
+        self.answers.put(domain, service, ttl, crate::now().instant);
+    }
+}
+
+/// The records in the order in which to try them (RFC 2782).
+fn service(answer: &SrvAnswer) -> Service {
+    let below = |bound: u32| u32::from_be_bytes(random::bytes::<4>()) % bound.max(1);
+    let ordered: Vec<_> = order(&answer.records, below).into_iter().flatten().collect();
+    Service::from_records(ordered.iter().map(|record| (record.target.as_str(), record.port)))
+}
+
+impl Actor for Registry {
+    type Context = Context<Self>;
+
+    /// The resolver's sockets belong to the runtime that this actor runs on.
+    fn started(&mut self, _: &mut Self::Context) {
+        match Resolver::new(&self.servers) {
+            Ok(resolver) => self.resolver = Some(resolver),
+            Err(error) => warn!(%error, "no look-up is possible: check [dns] servers"),
+        }
+    }
+}
+
+/// Which hosts serve a domain?
+#[derive(Message)]
+#[rtype(result = "Service")]
+pub struct LookUpHost(pub Name);
+
+impl Handler<LookUpHost> for Registry {
+    type Result = ResponseFuture<Service>;
+
+    fn handle(&mut self, LookUpHost(domain): LookUpHost, ctx: &mut Self::Context) -> Self::Result {
+        let answer = self.look_up(domain, ctx);
+        Box::pin(async { answer.await.unwrap_or_else(|_| Service::Failed("the registry ended".to_owned())) })
+    }
+}
+
+/// Does `domain` delegate to `host`?
+#[derive(Message)]
+#[rtype(result = "Delegation")]
+pub struct CheckDelegation {
+    /// The initiator's domain.
+    pub domain: Name,
+    /// The peer host.
+    pub host: Name,
+}
+
+impl Handler<CheckDelegation> for Registry {
+    type Result = ResponseFuture<Delegation>;
+
+    fn handle(&mut self, CheckDelegation { domain, host }: CheckDelegation, ctx: &mut Self::Context) -> Self::Result {
+        let policy = self.policy;
+        if policy == DelegationPolicy::Off {
+            return Box::pin(async { Delegation::Delegated });
+        }
+        let answer = self.look_up(domain.clone(), ctx);
+        Box::pin(async move {
+            let service = answer.await.unwrap_or_else(|_| Service::Failed("the registry ended".to_owned()));
+            match (policy, service.delegation(&domain, &host)) {
+                (_, Delegation::Delegated) => Delegation::Delegated,
+                (DelegationPolicy::Warn | DelegationPolicy::Off, other) => {
+                    info!(%domain, %host, ?other, "not delegated, and allowed by delegation = \"warn\"");
+                    Delegation::Delegated
+                }
+                (DelegationPolicy::Require, other) => other,
+            }
+        })
+    }
+}
+
+/// Where is a host? Addresses with the record's port.
+#[derive(Message)]
+#[rtype(result = "Result<Vec<SocketAddr>, String>")]
+pub struct LookUpAddresses {
+    /// The host.
+    pub host: Name,
+    /// From its SRV record.
+    pub port: u16,
+}
+
+impl Handler<LookUpAddresses> for Registry {
+    type Result = ResponseFuture<Result<Vec<SocketAddr>, String>>;
+
+    fn handle(&mut self, LookUpAddresses { host, port }: LookUpAddresses, _: &mut Self::Context) -> Self::Result {
+        let resolver = self.resolver.clone();
+        Box::pin(async move {
+            let resolver = resolver.ok_or("there is no resolver")?;
+            let found = resolver.addresses(host.as_str()).await.map_err(|error| error.to_string())?;
+            let sockets: Vec<_> = found.into_iter().map(|address| SocketAddr::new(address, port)).collect();
+            if sockets.is_empty() { Err(format!("{host} has no address")) } else { Ok(sockets) }
+        })
+    }
+}
