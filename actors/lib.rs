@@ -1,1 +1,229 @@
-//! .
+//! What heteronym wires: one file, one actor type (ARCHITECTURE.md has the table).
+//!
+//! Every actor is a shell round a core of `heteronym-proto`: a message becomes an event, the core
+//! decides, and each action is performed in one exhaustive match.
+
+pub mod crypto;
+pub mod domain_pair;
+pub mod host_connection;
+pub mod listener;
+pub mod local_link;
+pub mod registry;
+pub mod router;
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use actix::{Addr, ArbiterHandle};
+use heteronym_net::tls::HostTls;
+use heteronym_proto::component::Secret;
+use heteronym_proto::hosted::{Entry, Hosted};
+use heteronym_proto::limits::Limits;
+use heteronym_proto::name::Name;
+use heteronym_proto::now::Now;
+use heteronym_proto::registry::DelegationPolicy;
+use heteronym_proto::routes::Routes;
+use tokio::sync::Notify;
+
+/// What all actors are told at the start.
+#[derive(Debug)]
+pub struct Config {
+    /// Our host's name.
+    pub host: Name,
+    /// Local addresses to dial from.
+    pub source: Vec<IpAddr>,
+    /// Our own servers, in the configuration's order; an index into it is an [`Entry`].
+    pub locals: Vec<LocalConfig>,
+    /// Which of them serves a domain.
+    pub hosted: Arc<Hosted>,
+    /// Bounds.
+    pub limits: Limits,
+    /// Must an initiator's domain name the peer host?
+    pub delegation: DelegationPolicy,
+    /// Life of an activation.
+    pub activation_lifetime: Duration,
+    /// Addresses to use instead of a peer host's records.
+    pub peers: HashMap<Name, Vec<SocketAddr>>,
+    /// Remote domains that are not federated with.
+    pub denied: Arc<std::collections::HashSet<Name>>,
+}
+
+/// One of our own servers.
+#[derive(Debug)]
+pub struct LocalConfig {
+    /// For log and status.
+    pub name: String,
+    /// How many domains it serves.
+    pub domains: usize,
+    /// How it attaches.
+    pub attach: Attach,
+}
+
+/// How a local server attaches.
+#[derive(Debug)]
+pub enum Attach {
+    /// It dials our component port (XEP-0114).
+    Component {
+        /// The shared secret.
+        secret: Secret,
+    },
+    /// We dial its component port.
+    DialComponent {
+        /// Its component port.
+        address: SocketAddr,
+        /// The component that we are there.
+        name: String,
+        /// The shared secret.
+        secret: Secret,
+    },
+    /// A kind of the configuration that nothing serves yet: its domains stay down.
+    NotBuilt(&'static str),
+}
+
+impl Attach {
+    /// The word in configuration and status.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Component { .. } => "component",
+            Self::DialComponent { .. } => "dial-component",
+            Self::NotBuilt(kind) => kind,
+        }
+    }
+}
+
+/// Sockets that are bound already, so that a port in use is an error of the start.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    /// For peer hosts.
+    pub federation: Vec<TcpListener>,
+    /// For local servers (XEP-0114).
+    pub component: Vec<TcpListener>,
+}
+
+/// What actors share: addresses and tables, no state of their own.
+#[derive(Clone)]
+pub struct Shared {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// TLS between hosts.
+    pub tls: HostTls,
+    /// Where stanzas go.
+    pub routes: Routes<host_connection::LinkHandle>,
+    /// The actors of our own servers.
+    pub locals: Locals,
+    /// The crypto pool.
+    pub crypto: Addr<crypto::Crypto>,
+    /// DNS.
+    pub registry: Addr<registry::Registry>,
+    /// Threads for sockets.
+    pub threads: IoThreads,
+}
+
+/// The threads that carry sockets, given out in turn.
+#[derive(Clone)]
+pub struct IoThreads {
+    arbiters: Arc<Vec<ArbiterHandle>>,
+    next: Arc<AtomicUsize>,
+}
+
+impl IoThreads {
+    /// Starts `count` threads, each with a runtime of its own; at least one.
+    #[must_use]
+    pub fn start(count: usize) -> Self {
+        let arbiters = (0..count.max(1)).map(|_| actix::Arbiter::new().handle()).collect();
+        Self { arbiters: Arc::new(arbiters), next: Arc::default() }
+    }
+
+    /// The next thread.
+    #[must_use]
+    pub fn next(&self) -> &ArbiterHandle {
+        let next = self.next.fetch_add(1, Ordering::Relaxed);
+        &self.arbiters[next % self.arbiters.len()]
+    }
+}
+
+/// The actor of each `[[local]]` entry; an actor that was re-created takes the place of the old one.
+#[derive(Clone, Default)]
+pub struct Locals(Arc<RwLock<Vec<local_link::LocalHandle>>>);
+
+impl Locals {
+    /// The actor of an entry.
+    #[must_use]
+    pub fn get(&self, entry: Entry) -> Option<local_link::LocalHandle> {
+        self.read().get(entry).cloned()
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn all(&self) -> Vec<local_link::LocalHandle> {
+        self.read().clone()
+    }
+
+    fn set(&self, entry: Entry, handle: local_link::LocalHandle) {
+        let mut handles = self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if entry < handles.len() {
+            handles[entry] = handle;
+        } else {
+            handles.push(handle);
+        }
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Vec<local_link::LocalHandle>> {
+        self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// Bytes on their way to a connection: what its mailbox and its queues hold. The bound of the data
+/// path, counted before a message is sent.
+#[derive(Debug, Default)]
+pub struct Gauge {
+    in_mailbox: AtomicUsize,
+    queued: AtomicUsize,
+    room: Notify,
+}
+
+impl Gauge {
+    /// Above this, whoever sends pauses.
+    pub const HIGH: usize = 512 << 10;
+    /// Below this, it goes on.
+    pub const LOW: usize = 256 << 10;
+
+    /// All bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.in_mailbox.load(Ordering::Relaxed) + self.queued.load(Ordering::Relaxed)
+    }
+
+    fn posted(&self, bytes: usize) {
+        self.in_mailbox.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn received(&self, bytes: usize) {
+        self.in_mailbox.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    fn queued_is(&self, bytes: usize) {
+        let before = self.queued.swap(bytes, Ordering::Relaxed);
+        if before > bytes && self.bytes() <= Self::LOW {
+            self.room.notify_waiters();
+        }
+    }
+
+    /// Waits until there is room, at most `limit`; then whoever waits goes on and risks a full queue.
+    pub async fn has_room(&self, limit: Duration) {
+        let room = self.room.notified();
+        if self.bytes() > Self::HIGH {
+            let _ = tokio::time::timeout(limit, room).await;
+        }
+    }
+}
+
+/// Both clocks, for the cores.
+fn now() -> Now {
+    let heteronym_net::clock::Now { instant, unix } = heteronym_net::clock::Now::read();
+    Now { instant, unix }
+}

@@ -150,7 +150,7 @@ impl Failure {
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Config(_) => ExitCode::from(EXIT_CONFIG),
+            Self::Config(_) | Self::Daemon(DaemonError::Certificates(_)) => ExitCode::from(EXIT_CONFIG),
             Self::Daemon(_) | Self::Demo(_) | Self::Status(_) | Self::Other { .. } => ExitCode::FAILURE,
         }
     }

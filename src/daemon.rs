@@ -1,22 +1,61 @@
 //! The daemon: builds the router from its configuration and runs it until it is told to end.
 
+use std::io;
 use std::path::PathBuf;
+use std::thread::available_parallelism;
 
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
+
+use crate::certificates::{Certificates, CertificatesError};
 use crate::config::Config;
+use crate::launch::{LaunchError, launch};
 
 /// Why the daemon ended other than by a signal.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
-    /// There is no router behind the configuration yet.
-    #[error("the router is not built yet")]
-    NotBuilt,
+    /// What the configuration names is wrong: exit 78.
+    #[error(transparent)]
+    Certificates(#[from] CertificatesError),
+    /// It could not start.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    /// Signals cannot be heard.
+    #[error("signals: {0}")]
+    Signals(#[from] io::Error),
 }
 
-/// Runs the router that `config` describes; `file` is what a reload reads again.
+/// Runs the router that `config` describes until SIGTERM or SIGINT; `file` is named in the log.
 ///
 /// # Errors
-/// If it cannot start, or ends other than by a signal.
+/// If it cannot start.
 pub fn run(config: Config, file: PathBuf) -> Result<(), DaemonError> {
-    drop((config, file));
-    Err(DaemonError::NotBuilt)
+    actix_rt::System::new().block_on(async move {
+        let certificates = Certificates::load(&config)?;
+        let launched = launch(&config, certificates, threads())?;
+        info!(host = %config.host.name, config = %file.display(), "running");
+        wait_for_end().await?;
+        launched.drain().await;
+        info!("ended");
+        Ok(())
+    })
+}
+
+/// One I/O thread per core.
+#[must_use]
+pub fn threads() -> usize {
+    available_parallelism().map_or(1, usize::from)
+}
+
+async fn wait_for_end() -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hang_up.recv() => warn!("SIGHUP: this version reads its configuration at the start only; restart it"),
+        }
+    }
 }

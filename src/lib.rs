@@ -1,10 +1,13 @@
 //! The daemon of the federation router: command line, configuration, start-up and shutdown, admin interface, demo.
 
 pub mod admin;
+pub mod certificates;
 pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod demo;
+pub mod launch;
 pub mod logging;
 pub mod status;
+pub mod telemetry;
 pub mod zone;
