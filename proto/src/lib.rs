@@ -3,15 +3,40 @@
 //! No socket, no clock, no randomness and no runtime lives here: bytes, `now` and random bytes come
 //! in as arguments, and what is to be done goes out as values. See `docs/protocol.md`.
 
+pub mod activation;
 pub mod checker;
+pub mod component;
 mod conditions;
+pub mod control;
+pub mod crypto;
+pub mod domain_pair;
 pub mod element;
 mod escape;
 pub mod framer;
 pub mod header;
+pub mod host_iq;
+pub mod host_stream;
+pub mod hosted;
+pub mod identities;
+pub mod identity;
 pub mod jid;
 pub mod limits;
+pub mod link_choice;
+pub mod local_stream;
+pub mod mux;
 pub mod name;
+pub mod negotiation;
+pub mod now;
+pub mod pair;
+pub mod pairs;
+pub mod refusal;
+pub mod registry;
+pub mod routes;
+pub mod sent;
 pub mod stanza;
 pub mod stanza_error;
+pub mod status;
 pub mod stream_error;
+pub mod suite;
+pub mod transcript;
+pub mod waiting;

@@ -1,0 +1,111 @@
+//! Stanzas from one of our own servers over a component link: what may pass, and what is answered.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::checker::{Root, Scope, check_head};
+use crate::framer::Frame;
+use crate::host_iq;
+use crate::hosted::{Entry, Hosted};
+use crate::name::Name;
+use crate::stanza::{self, Kind, NotAStanza, Stanza};
+use crate::stanza_error::{Condition, bounce, bounce_root};
+use crate::stream_error::{Condition as StreamCondition, StreamError};
+
+/// The core of an established component stream.
+#[derive(Debug)]
+pub struct LocalStream {
+    host: Name,
+    hosted: Arc<Hosted>,
+    entry: Entry,
+    stanza_bytes: usize,
+}
+
+/// What becomes of a frame.
+#[derive(Debug)]
+pub enum Verdict<'a> {
+    /// Route it by its domains; the bytes are right for a host stream.
+    Route(Stanza<'a>, Bytes),
+    /// It goes no further; the sender, on this very link, gets this answer.
+    Answer(&'static str, Option<Bytes>),
+    /// The server answered a probe of ours.
+    Alive,
+    /// The server ended the stream; with an error of its own, or without.
+    End(Option<StreamError>),
+    /// The stream is to end with this error: what came is not a stanza that can be told apart.
+    Error(StreamError),
+}
+
+impl LocalStream {
+    /// The stream of `entry`, which may use all domains of that entry as `from`.
+    #[must_use]
+    pub fn new(host: Name, hosted: Arc<Hosted>, entry: Entry, stanza_bytes: usize) -> Self {
+        Self { host, hosted, entry, stanza_bytes }
+    }
+
+    /// Judges the next frame. `bytes` must be the frame's own, where it is an element.
+    #[must_use]
+    pub fn frame<'a>(&self, frame: &'a Frame) -> Verdict<'a> {
+        match frame {
+            Frame::Element(bytes) => self.element(bytes),
+            Frame::TooLarge { head, .. } => self.too_large(head),
+            Frame::End => Verdict::End(None),
+            Frame::Header(_) => Verdict::Error(StreamError::new(StreamCondition::InvalidXml, "a second stream header")),
+        }
+    }
+
+    fn element<'a>(&self, bytes: &'a Bytes) -> Verdict<'a> {
+        match stanza::read(bytes, &Scope::COMPONENT) {
+            Ok(stanza) => self.stanza(bytes, stanza),
+            Err(NotAStanza::Malformed(malformed)) => Verdict::Error(malformed.stream_error()),
+            Err(NotAStanza::OtherElement(root)) => other_element(bytes, &root),
+            Err(NotAStanza::Prefixed(root)) => {
+                let text = format!("<{}/> must not have a prefix", root.name);
+                Verdict::Error(StreamError::new(StreamCondition::BadNamespacePrefix, text))
+            }
+            Err(NotAStanza::Address { .. }) => {
+                let text = "a stanza needs valid addresses in 'from' and 'to'";
+                Verdict::Error(StreamError::new(StreamCondition::ImproperAddressing, text))
+            }
+        }
+    }
+
+    fn stanza<'a>(&self, bytes: &'a Bytes, stanza: Stanza<'a>) -> Verdict<'a> {
+        if self.hosted.entry(stanza.from_domain()) != Some(self.entry) {
+            let text = "this server does not own the domain in 'from'";
+            return Verdict::Answer("foreign-from", bounce(&stanza, Condition::NotAuthorized, text));
+        }
+        if bytes.len() > self.stanza_bytes {
+            let text = format!("a stanza has at most {} bytes", self.stanza_bytes);
+            return Verdict::Answer("too-large", bounce(&stanza, Condition::PolicyViolation, &text));
+        }
+        if stanza.to_domain() == self.host.as_str() {
+            if host_iq::is_answer(&stanza) {
+                return Verdict::Alive;
+            }
+            return Verdict::Answer("to-host", host_iq::answer(bytes, &stanza));
+        }
+        let forwarded = stanza::forward(bytes, &stanza, &Scope::SERVER, None);
+        Verdict::Route(stanza, forwarded)
+    }
+
+    fn too_large<'a>(&self, head: &[u8]) -> Verdict<'a> {
+        let text = format!("a stanza has at most {} bytes", self.stanza_bytes);
+        let root = match check_head(head, &Scope::COMPONENT) {
+            Ok(root) => root,
+            Err(malformed) => return Verdict::Error(malformed.stream_error()),
+        };
+        let answer = |kind| bounce_root(&root, kind, Condition::PolicyViolation, &text);
+        Verdict::Answer("too-large", Kind::parse(root.name).and_then(answer))
+    }
+}
+
+fn other_element<'a>(bytes: &[u8], root: &Root<'_>) -> Verdict<'a> {
+    let element = crate::element::Element::parse(bytes, &Scope::COMPONENT).ok();
+    if let Some(error) = element.as_ref().and_then(StreamError::from_element) {
+        return Verdict::End(Some(error));
+    }
+    let text = format!("<{}/> is not a stanza", root.name);
+    Verdict::Error(StreamError::new(StreamCondition::UnsupportedStanzaType, text))
+}

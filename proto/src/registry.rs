@@ -1,0 +1,141 @@
+//! Which host serves a domain: what `_xmpp-federation._tcp` says, remembered for its TTL (protocol §2).
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use crate::domain_pair::Delegation;
+use crate::limits::FAILURE_MEMORY;
+use crate::name::Name;
+
+/// Domains remembered at once: nobody fills memory by asking for names.
+const REMEMBERED: usize = 1 << 16;
+/// The shortest and longest time that an answer is kept, whatever its TTL.
+const TTL: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(3600));
+
+/// A host that serves a domain, in the order in which to try (RFC 2782).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The XMPP host: TLS server name, stream `to`, name in its certificate.
+    pub host: Name,
+    /// Its port.
+    pub port: u16,
+}
+
+/// What a look-up said about a domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// Federation is offered by these hosts.
+    Offered(Vec<Target>),
+    /// A clean answer: no record, or the target `.`.
+    Absent,
+    /// No clean answer: why.
+    Failed(String),
+}
+
+/// Whether an initiator's domain must name the peer host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DelegationPolicy {
+    /// It must.
+    #[default]
+    Require,
+    /// It should; the log says where it does not.
+    Warn,
+    /// Nobody asks.
+    Off,
+}
+
+impl Service {
+    /// Sorts records as they came: `(target, port)`; `.` and names that are none are left out.
+    pub fn from_records<'a>(records: impl IntoIterator<Item = (&'a str, u16)>) -> Self {
+        let target = |(host, port): (&str, u16)| Name::parse(host).ok().map(|host| Target { host, port });
+        let targets: Vec<Target> = records.into_iter().filter_map(target).collect();
+        if targets.is_empty() { Self::Absent } else { Self::Offered(targets) }
+    }
+
+    /// Whether `host` serves `domain`, as far as this answer goes.
+    #[must_use]
+    pub fn delegation(&self, domain: &Name, host: &Name) -> Delegation {
+        match self {
+            Self::Offered(targets) if targets.iter().any(|target| target.host == *host) => Delegation::Delegated,
+            Self::Offered(targets) => {
+                let names: Vec<&str> = targets.iter().map(|target| target.host.as_str()).collect();
+                let text = format!("the federation records of {domain} name {}, not {host}", names.join(", "));
+                Delegation::Elsewhere(text)
+            }
+            Self::Absent => Delegation::Elsewhere(format!("{domain} has no federation record that names {host}")),
+            Self::Failed(why) => Delegation::Unknown(format!("the federation records of {domain}: {why}")),
+        }
+    }
+}
+
+/// Answers by domain, each until its end.
+#[derive(Debug, Default)]
+pub struct Answers {
+    answers: HashMap<Name, (Instant, Service)>,
+}
+
+impl Answers {
+    /// The answer that still counts.
+    #[must_use]
+    pub fn get(&self, domain: &Name, now: Instant) -> Option<&Service> {
+        self.answers.get(domain).filter(|(until, _)| now < *until).map(|(_, service)| service)
+    }
+
+    /// Remembers an answer for its TTL (5 s to 1 h), a failure for 60 s.
+    pub fn put(&mut self, domain: Name, service: Service, ttl: Duration, now: Instant) {
+        let kept = match service {
+            Service::Failed(_) => FAILURE_MEMORY,
+            Service::Offered(_) | Service::Absent => ttl.clamp(TTL.0, TTL.1),
+        };
+        if self.answers.len() >= REMEMBERED {
+            self.make_room(now);
+        }
+        self.answers.insert(domain, (now + kept, service));
+    }
+
+    /// Drops what has ended; where nothing has, everything: it is only a cache.
+    fn make_room(&mut self, now: Instant) {
+        self.answers.retain(|_, (until, _)| now < *until);
+        if self.answers.len() >= REMEMBERED {
+            self.answers.clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        Name::parse(text).unwrap()
+    }
+
+    #[test]
+    fn only_a_named_host_is_delegated() {
+        let (domain, host) = (name("pessoa.lit"), name("xmpp.other.isp"));
+        let here = Service::from_records([("xmpp.third.isp", 5270), ("XMPP.other.isp.", 5270)]);
+        assert_eq!(here.delegation(&domain, &host), Delegation::Delegated);
+        let elsewhere = Service::from_records([("xmpp.third.isp", 5270)]);
+        assert!(matches!(elsewhere.delegation(&domain, &host), Delegation::Elsewhere(_)));
+        assert!(matches!(Service::Absent.delegation(&domain, &host), Delegation::Elsewhere(_)));
+        let failed = Service::Failed("SERVFAIL".to_owned());
+        assert!(matches!(failed.delegation(&domain, &host), Delegation::Unknown(_)), "busy, not a refusal");
+    }
+
+    #[test]
+    fn a_dot_is_no_host() {
+        assert_eq!(Service::from_records([(".", 0)]), Service::Absent);
+        assert_eq!(Service::from_records([]), Service::Absent);
+    }
+
+    #[test]
+    fn answers_end_with_their_ttl_and_failures_after_a_minute() {
+        let (now, mut answers) = (Instant::now(), Answers::default());
+        answers.put(name("a.lit"), Service::Absent, Duration::ZERO, now);
+        answers.put(name("b.lit"), Service::Failed(String::new()), Duration::from_secs(9), now);
+        assert!(answers.get(&name("a.lit"), now + Duration::from_secs(4)).is_some(), "at least 5 s");
+        assert!(answers.get(&name("a.lit"), now + Duration::from_secs(5)).is_none());
+        assert!(answers.get(&name("b.lit"), now + Duration::from_secs(59)).is_some());
+        assert!(answers.get(&name("b.lit"), now + Duration::from_secs(60)).is_none());
+    }
+}

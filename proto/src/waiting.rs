@@ -1,0 +1,117 @@
+//! Stanzas that wait for a host to be found and reached, by pair, bounded in bytes and age.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::pair::Pair;
+
+/// What a waiting stanza costs beyond its bytes.
+const OVERHEAD: usize = 64;
+
+/// See the module.
+#[derive(Debug)]
+pub struct WaitingRoom {
+    pairs: HashMap<Pair, Queue>,
+    bytes: usize,
+    pair_limit: usize,
+    total_limit: usize,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    stanzas: VecDeque<(Instant, Bytes)>,
+    bytes: usize,
+}
+
+impl WaitingRoom {
+    /// Bounds in bytes: of one pair, and of all together.
+    #[must_use]
+    pub fn new(pair_limit: usize, total_limit: usize) -> Self {
+        Self { pairs: HashMap::new(), bytes: 0, pair_limit, total_limit }
+    }
+
+    /// Lets a stanza wait; gives it back where there is no room.
+    pub fn push(&mut self, pair: &Pair, stanza: Bytes, now: Instant) -> Option<Bytes> {
+        let cost = stanza.len() + OVERHEAD;
+        if !self.pairs.contains_key(pair) {
+            self.pairs.insert(pair.clone(), Queue::default());
+        }
+        let queue = self.pairs.get_mut(pair)?;
+        if queue.bytes + cost > self.pair_limit || self.bytes + cost > self.total_limit {
+            return Some(stanza);
+        }
+        queue.bytes += cost;
+        self.bytes += cost;
+        queue.stanzas.push_back((now, stanza));
+        None
+    }
+
+    /// Takes everything that waits for a pair, in order.
+    pub fn take(&mut self, pair: &Pair) -> Vec<Bytes> {
+        let Some(queue) = self.pairs.remove(pair) else { return Vec::new() };
+        self.bytes -= queue.bytes;
+        queue.stanzas.into_iter().map(|(_, stanza)| stanza).collect()
+    }
+
+    /// Takes what has waited for `wait` or longer, and the names of the pairs that are empty now.
+    pub fn take_overdue(&mut self, now: Instant, wait: Duration) -> Vec<(Pair, Vec<Bytes>)> {
+        let mut overdue = Vec::new();
+        self.pairs.retain(|pair, queue| {
+            let mut stanzas = Vec::new();
+            while let Some((_, stanza)) = queue.stanzas.pop_front_if(|(since, _)| now >= *since + wait) {
+                queue.bytes -= stanza.len() + OVERHEAD;
+                self.bytes -= stanza.len() + OVERHEAD;
+                stanzas.push(stanza);
+            }
+            if !stanzas.is_empty() {
+                overdue.push((pair.clone(), stanzas));
+            }
+            !queue.stanzas.is_empty()
+        });
+        overdue
+    }
+
+    /// The pairs that stanzas wait for.
+    pub fn pairs(&self) -> impl Iterator<Item = &Pair> {
+        self.pairs.keys()
+    }
+
+    /// Whether anything waits for the pair.
+    #[must_use]
+    pub fn contains(&self, pair: &Pair) -> bool {
+        self.pairs.contains_key(pair)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::Name;
+
+    fn pair() -> Pair {
+        Pair { local: Name::parse("a.lit").unwrap(), remote: Name::parse("b.lit").unwrap() }
+    }
+
+    #[test]
+    fn stanzas_are_taken_in_order_and_once() {
+        let (now, mut room) = (Instant::now(), WaitingRoom::new(1000, 1000));
+        for text in ["1", "2"] {
+            assert_eq!(room.push(&pair(), Bytes::from_static(text.as_bytes()), now), None);
+        }
+        assert_eq!(room.take(&pair()), ["1", "2"]);
+        assert_eq!(room.take(&pair()), [""; 0]);
+    }
+
+    #[test]
+    fn a_full_room_gives_back_and_an_overdue_stanza_leaves() {
+        let (now, mut room) = (Instant::now(), WaitingRoom::new(100, 1000));
+        assert_eq!(room.push(&pair(), Bytes::from_static(b"1"), now), None);
+        assert_eq!(room.push(&pair(), Bytes::from_static(b"2"), now), Some(Bytes::from_static(b"2")));
+        let wait = Duration::from_secs(30);
+        assert_eq!(room.take_overdue(now, wait), []);
+        assert_eq!(room.take_overdue(now + wait, wait), [(pair(), vec![Bytes::from_static(b"1")])]);
+        assert!(!room.contains(&pair()));
+    }
+}
