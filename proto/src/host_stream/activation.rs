@@ -243,7 +243,7 @@ impl HostStream {
         if !self.config.hosted.contains(request.responder.as_str()) {
             return Err(Refusal::UnknownDomain);
         }
-        if self.config.hosted.contains(request.initiator.as_str()) || !(self.config.allowed)(&request.initiator) {
+        if self.config.hosted.contains(request.initiator.as_str()) || self.config.denied.contains(&request.initiator) {
             return Err(Refusal::Policy);
         }
         let pair = Pair { local: request.responder.clone(), remote: request.initiator.clone() };

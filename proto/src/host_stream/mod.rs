@@ -10,6 +10,7 @@ mod receive;
 mod send;
 mod timers;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -44,8 +45,8 @@ pub struct HostStreamConfig {
     pub limits: Limits,
     /// Life of an activation.
     pub activation_lifetime: Duration,
-    /// Whether the policy allows an activation with this remote domain.
-    pub allowed: fn(&Name) -> bool,
+    /// Remote domains that the policy does not federate with.
+    pub denied: Arc<HashSet<Name>>,
 }
 
 /// A source of random bytes: the system's, or a seeded one in tests.
@@ -160,7 +161,7 @@ pub struct HostStream {
     budget: Budget,
     received: u64,
     pings: u64,
-    held: std::collections::HashSet<Name>,
+    held: HashSet<Name>,
     peer_lang: Option<String>,
 }
 
@@ -193,7 +194,7 @@ impl HostStream {
             their_runs: 0,
             received: 0,
             pings: 0,
-            held: std::collections::HashSet::new(),
+            held: HashSet::new(),
             peer_lang,
         }
     }
@@ -290,6 +291,17 @@ impl HostStream {
         let end = error.map_or_else(|| Bytes::from_static(b"</stream:stream>"), StreamError::to_bytes);
         self.mux.control(end);
         out.actions.push(Action::Write);
+    }
+
+    /// Sends back what waits for pairs that are not active: nobody will activate them any more.
+    pub fn drain(&mut self, out: &mut Out) {
+        let slots: Vec<Slot> = self.pairs.iter().map(|(slot, _)| slot).collect();
+        for slot in slots.into_iter().filter(|slot| !self.mux.is_open(*slot)).collect::<Vec<_>>() {
+            for parcel in self.mux.take(slot) {
+                let (condition, text) = (Condition::RemoteServerTimeout, "this router shuts down".to_owned());
+                out.actions.push(Action::Bounce { stanza: parcel.bytes, condition, text });
+            }
+        }
     }
 
     /// Takes all stanzas that were never written, with their pairs, in order.
