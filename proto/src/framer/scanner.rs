@@ -74,16 +74,16 @@ impl Scanner {
 
     /// Looks at the next bytes, as far as the element goes; true at its end.
     pub(super) fn scan(&mut self, bytes: &[u8]) -> Result<bool, FramingError> {
-        self.scan_until(bytes, |depth| depth == 0)
+        self.scan_to(bytes, 0)
     }
 
     /// Looks at the next bytes, as far as the element's start tag goes; true at its end.
     pub(super) fn scan_head(&mut self, bytes: &[u8]) -> Result<bool, FramingError> {
-        self.scan_until(bytes, |_| true)
+        self.scan_to(bytes, usize::MAX)
     }
 
-    /// Stops behind the first tag after which `is_end` holds of the depth.
-    fn scan_until(&mut self, bytes: &[u8], is_end: impl Fn(usize) -> bool) -> Result<bool, FramingError> {
+    /// Stops behind the first tag after which no more than `depth` elements are open.
+    fn scan_to(&mut self, bytes: &[u8], depth: usize) -> Result<bool, FramingError> {
         let mut rest = bytes;
         while !rest.is_empty() {
             let (length, is_tag_end) = match self.step(rest)? {
@@ -95,7 +95,7 @@ impl Scanner {
             rest = &rest[length..];
             if is_tag_end {
                 self.head.get_or_insert(self.length);
-                if is_end(self.depth) {
+                if self.depth <= depth {
                     return Ok(true);
                 }
             }
