@@ -31,6 +31,7 @@ use cursor::{Attribute, Attributes, Content, Cursor, QName};
 pub use malformed::Malformed;
 pub(crate) use opening::{Opening, Values, check_opening};
 pub use scope::Scope;
+pub(crate) use scope::XML_NAMESPACE;
 use scope::{Bindings, NamespaceId};
 
 /// The root of a checked element: all that a router reads of a stanza.
@@ -72,7 +73,7 @@ pub struct Root<'a> {
 /// # Errors
 /// [`Malformed`] with the first fault.
 pub fn check<'a>(bytes: &'a [u8], scope: &Scope) -> Result<Root<'a>, Malformed> {
-    let mut checker = Checker::new(bytes, scope)?;
+    let mut checker = Checker::new(legal_text(bytes)?, scope);
     let mut root = checker.root()?;
     checker.content()?;
     root.span.end = checker.cursor.at();
@@ -86,7 +87,7 @@ pub fn check<'a>(bytes: &'a [u8], scope: &Scope) -> Result<Root<'a>, Malformed> 
 /// # Errors
 /// [`Malformed`] with the first fault.
 pub fn check_head<'a>(head: &'a [u8], scope: &Scope) -> Result<Root<'a>, Malformed> {
-    let mut checker = Checker::new(head, scope)?;
+    let mut checker = Checker::new(legal_text(head)?, scope);
     let root = checker.root()?;
     checker.end()?;
     Ok(root)
@@ -102,7 +103,6 @@ struct Checker<'a> {
 /// A start tag whose declarations hold.
 struct Tag<'a> {
     name: QName<'a>,
-    namespace: NamespaceId,
     content: Content,
     /// How many bindings there were before its own.
     mark: usize,
@@ -115,18 +115,20 @@ struct Open<'a> {
     mark: usize,
 }
 
+/// The first two passes: UTF-8, and no characters that XML does not allow.
+fn legal_text(bytes: &[u8]) -> Result<&str, Malformed> {
+    let text = simdutf8::basic::from_utf8(bytes).map_err(|_| Malformed::Encoding)?;
+    if chars::are_legal(text) { Ok(text) } else { Err(Malformed::Character) }
+}
+
 impl<'a> Checker<'a> {
-    fn new(bytes: &'a [u8], scope: &Scope) -> Result<Self, Malformed> {
-        let text = simdutf8::basic::from_utf8(bytes).map_err(|_| Malformed::Encoding)?;
-        if !chars::are_legal(text) {
-            return Err(Malformed::Character);
-        }
-        Ok(Self {
+    fn new(text: &'a str, scope: &Scope) -> Self {
+        Self {
             cursor: Cursor::new(text),
             open: SmallVec::new(),
             bindings: Bindings::new(scope),
             attributes: SmallVec::new(),
-        })
+        }
     }
 
     /// Steps over white space and the root's start tag, and reads the latter.
@@ -138,10 +140,12 @@ impl<'a> Checker<'a> {
             return Err(if self.cursor.is_at_end() { Malformed::Incomplete } else { Malformed::Surroundings });
         }
         let tag = self.start_tag()?;
+        let prefix = tag.name.prefix();
+        let namespace = self.bindings.resolve(prefix)?;
         let mut root = Root {
-            namespace: self.bindings.text(tag.namespace),
-            name: tag.name.local,
-            prefixed: !tag.name.prefix.is_empty(),
+            namespace: self.bindings.text(namespace),
+            name: tag.name.local(),
+            prefixed: !prefix.is_empty(),
             from: None,
             to: None,
             id: None,
@@ -190,9 +194,11 @@ impl<'a> Checker<'a> {
                 self.bindings.declare(prefix, attribute.raw)?;
             }
         }
-        let namespace = self.bindings.resolve(name.prefix)?;
+        if !name.prefix().is_empty() {
+            self.bindings.resolve(name.prefix())?;
+        }
         self.refuse_duplicates()?;
-        Ok(Tag { name, namespace, content, mark })
+        Ok(Tag { name, content, mark })
     }
 
     /// No two attributes of a tag may have the same name, nor the same local name in one namespace
@@ -200,12 +206,12 @@ impl<'a> Checker<'a> {
     fn refuse_duplicates(&mut self) -> Result<(), Malformed> {
         let mut names: SmallVec<[(&str, Option<NamespaceId>); 8]> = SmallVec::new();
         for Attribute { name, .. } in &self.attributes {
-            let namespace = match name.prefix {
+            let namespace = match name.prefix() {
                 "" => None,
-                "xmlns" => Some(NamespaceId::XMLNS),
+                "xmlns" => Some(NamespaceId::Xmlns),
                 prefix => Some(self.bindings.resolve(prefix)?),
             };
-            let name = (name.local, namespace);
+            let name = (name.local(), namespace);
             if names.contains(&name) {
                 return Err(Malformed::DuplicateAttribute);
             }
@@ -250,13 +256,13 @@ impl<'a> Checker<'a> {
 
 impl<'a> Root<'a> {
     fn take(&mut self, attribute: &Attribute<'a>) -> Result<(), Malformed> {
-        let target = match (attribute.name.prefix, attribute.name.local) {
-            ("", "from") => &mut self.from,
-            ("", "to") => &mut self.to,
-            ("", "id") => &mut self.id,
-            ("", "type") => &mut self.kind,
-            ("xml", "lang") => &mut self.lang,
-            ("", "xmlns") => {
+        let target = match attribute.name.whole {
+            "from" => &mut self.from,
+            "to" => &mut self.to,
+            "id" => &mut self.id,
+            "type" => &mut self.kind,
+            "xml:lang" => &mut self.lang,
+            "xmlns" => {
                 self.xmlns = Some(attribute.start..attribute.end);
                 return Ok(());
             }

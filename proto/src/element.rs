@@ -6,7 +6,7 @@ use quick_xml::events::{BytesRef, BytesStart, Event};
 use quick_xml::name::{Namespace, PrefixDeclaration, ResolveResult};
 use quick_xml::{NsReader, XmlVersion};
 
-use crate::checker::{Malformed, Scope, check};
+use crate::checker::{Malformed, Scope, XML_NAMESPACE, check};
 use crate::escape::{push_attribute, push_text};
 use crate::header::{DIALBACK_NAMESPACE, STREAM_NAMESPACE};
 
@@ -142,10 +142,11 @@ impl Element {
 }
 
 /// Elements of these namespaces bear the prefix that the stream header binds, because peers may look for
-/// it (RFC 6120 §4.8.5, XEP-0220 §2.1).
+/// it (RFC 6120 §4.8.5, XEP-0220 §2.1), and those of XML's own can have no other (Namespaces §3).
 fn well_known_prefix(namespace: &str) -> &'static str {
     match namespace {
         STREAM_NAMESPACE => "stream:",
+        XML_NAMESPACE => "xml:",
         DIALBACK_NAMESPACE => "db:",
         _ => "",
     }

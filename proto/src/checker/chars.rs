@@ -44,14 +44,26 @@ pub(super) const fn is_legal(c: char) -> bool {
 /// In valid UTF-8 only control characters, U+FFFE and U+FFFF are left to be excluded.
 pub(super) fn are_legal(text: &str) -> bool {
     let bytes = text.as_bytes();
-    let (chunks, rest) = bytes.as_chunks::<LANES>();
-    let has_controls = chunks.iter().any(|chunk| has_control(chunk)) || has_control(rest);
-    !has_controls && !memchr_iter(0xef, bytes).any(|at| is_noncharacter(&bytes[at..]))
+    !has_control(bytes) && !memchr_iter(0xef, bytes).any(|at| is_noncharacter(&bytes[at..]))
 }
 
-/// Without a branch per byte, so that it is vectorised.
 fn has_control(bytes: &[u8]) -> bool {
-    bytes.iter().fold(false, |found, &byte| found | (byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r')))
+    let Some(last) = bytes.last_chunk::<LANES>() else {
+        return bytes.iter().copied().any(is_control);
+    };
+    // Without a branch per byte, so that it is vectorised. The last lanes overlap the ones before, so that
+    // no byte is left to be looked at alone.
+    let mut found = [false; LANES];
+    for lanes in bytes.as_chunks().0.iter().chain([last]) {
+        for (found, &byte) in found.iter_mut().zip(lanes) {
+            *found |= is_control(byte);
+        }
+    }
+    found.contains(&true)
+}
+
+const fn is_control(byte: u8) -> bool {
+    byte < b' ' && !is_white(byte)
 }
 
 fn is_noncharacter(bytes: &[u8]) -> bool {

@@ -13,13 +13,12 @@ pub(super) struct Cursor<'a> {
     at: usize,
 }
 
-/// A name, taken apart at its colon (Namespaces §4).
+/// A name that may have a prefix (Namespaces §4).
 #[derive(Clone, Copy)]
 pub(super) struct QName<'a> {
     pub(super) whole: &'a str,
-    /// Empty if there is none.
-    pub(super) prefix: &'a str,
-    pub(super) local: &'a str,
+    /// Where the colon stands; 0, where none can stand, if there is none.
+    colon: usize,
 }
 
 /// An attribute as it was written, with every reference in its value known to be right.
@@ -108,20 +107,16 @@ impl<'a> Cursor<'a> {
     pub(super) fn qname(&mut self) -> Result<QName<'a>, Malformed> {
         let start = self.at;
         self.at += self.part_length()?;
-        let mut colon = None;
+        let mut colon = 0;
         if self.peek()? == b':' {
-            colon = Some(self.at);
+            colon = self.at - start;
             self.at += 1;
             self.at += self.part_length()?;
         }
         if self.at - start > limits::NAME_BYTES {
             return Err(Malformed::NameLength);
         }
-        let (prefix, local) = match colon {
-            Some(colon) => (self.slice(start, colon), self.slice(colon + 1, self.at)),
-            None => ("", self.slice(start, self.at)),
-        };
-        Ok(QName { whole: self.slice(start, self.at), prefix, local })
+        Ok(QName { whole: self.slice(start, self.at), colon })
     }
 
     fn part_length(&self) -> Result<usize, Malformed> {
@@ -228,14 +223,24 @@ impl<'a> Cursor<'a> {
     }
 }
 
+impl<'a> QName<'a> {
+    /// Empty if there is none.
+    pub(super) fn prefix(&self) -> &'a str {
+        self.whole.get(..self.colon).unwrap_or_default()
+    }
+
+    pub(super) fn local(&self) -> &'a str {
+        if self.colon == 0 { self.whole } else { self.whole.get(self.colon + 1..).unwrap_or_default() }
+    }
+}
+
 impl<'a> Attribute<'a> {
     /// The prefix that this attribute declares, empty for the default namespace; `None` if it is no
     /// declaration (Namespaces §3).
     pub(super) fn declared_prefix(&self) -> Option<&'a str> {
-        match (self.name.prefix, self.name.local) {
-            ("", "xmlns") => Some(""),
-            ("xmlns", prefix) => Some(prefix),
-            _ => None,
+        match self.name.whole.strip_prefix("xmlns")? {
+            "" => Some(""),
+            prefix => prefix.strip_prefix(':'),
         }
     }
 }

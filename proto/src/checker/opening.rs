@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Checker, Malformed, Root, Scope, reference};
+use super::{Checker, Malformed, Root, Scope, legal_text, reference};
 
 /// Names as they were written, with the values normalised.
 pub(crate) type Values<'a> = Vec<(&'a str, Cow<'a, str>)>;
@@ -19,7 +19,7 @@ pub(crate) struct Opening<'a> {
 
 /// Checks an XML declaration, if there is one, and the start tag of an element with content.
 pub(crate) fn check_opening(bytes: &[u8]) -> Result<Opening<'_>, Malformed> {
-    let mut checker = Checker::new(bytes, &Scope::new("", &[]))?;
+    let mut checker = Checker::new(legal_text(bytes)?, &Scope::new("", &[]));
     let declaration = checker.declaration()?;
     let root = checker.root()?;
     if checker.open.is_empty() {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use memchr::memchr;
 
 use super::Malformed;
-use super::chars::{is_legal, is_white, name_length};
+use super::chars::{is_legal, name_length};
 
 /// The character that the reference at the beginning of `text` stands for, and the reference's length.
 ///
@@ -46,10 +46,14 @@ fn numbered(number: &str) -> Result<char, Malformed> {
 
 /// An attribute's value as an application sees it (XML 1.0 §2.11, §3.3.3); borrowed where that is how
 /// it was written.
+#[inline]
 pub(super) fn normalised(raw: &str) -> Result<Cow<'_, str>, Malformed> {
-    if !raw.bytes().any(|byte| byte == b'&' || (is_white(byte) && byte != b' ')) {
-        return Ok(Cow::Borrowed(raw));
-    }
+    // Of the characters below the blank, only white space is legal.
+    let is_normal = !raw.bytes().any(|byte| byte < b' ' || byte == b'&');
+    if is_normal { Ok(Cow::Borrowed(raw)) } else { normalise(raw).map(Cow::Owned) }
+}
+
+fn normalise(raw: &str) -> Result<String, Malformed> {
     let mut value = String::with_capacity(raw.len());
     let mut rest = raw;
     while let Some(c) = rest.chars().next() {
@@ -62,7 +66,7 @@ pub(super) fn normalised(raw: &str) -> Result<Cow<'_, str>, Malformed> {
         value.push(c);
         rest = rest.get(length..).unwrap_or_default();
     }
-    Ok(Cow::Owned(value))
+    Ok(value)
 }
 
 #[cfg(test)]

@@ -11,12 +11,9 @@ use crate::header::{DIALBACK_NAMESPACE, STREAM_NAMESPACE};
 use crate::limits;
 
 /// What `xml` is bound to, always (Namespaces §3).
-const XML_NAMESPACE: &str = "http://www.w3.org/XML/1998/namespace";
+pub(crate) const XML_NAMESPACE: &str = "http://www.w3.org/XML/1998/namespace";
 /// What `xmlns` is bound to, and nothing else may be (Namespaces §3).
 const XMLNS_NAMESPACE: &str = "http://www.w3.org/2000/xmlns/";
-/// `xml` and the default namespace stand before the scope's prefixes in every list of bindings.
-const BUILT_IN: usize = 2;
-
 /// What the headers of a stream bind, and every stanza on it inherits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scope {
@@ -55,10 +52,10 @@ impl Scope {
     }
 }
 
-/// What is bound at one place of an element: the scope's bindings, then those of the open tags.
+/// What is bound at one place of an element: by the scope, and by the open tags.
 pub(super) struct Bindings<'a> {
-    list: SmallVec<[Binding<'a>; 12]>,
-    in_scope: usize,
+    scope: Scope,
+    declared: SmallVec<[Binding<'a>; 4]>,
     inherited: u8,
 }
 
@@ -69,36 +66,35 @@ struct Binding<'a> {
     id: NamespaceId,
 }
 
-/// Two are equal exactly if their namespaces are: the place of the first binding to that namespace.
-/// Attributes are compared by it, so that a tag of many attributes costs no comparison of long strings.
+/// Two are equal exactly if their namespaces are: attributes are compared by it, so that a tag of many
+/// attributes costs no comparison of long strings.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct NamespaceId(usize);
-
-impl NamespaceId {
+pub(super) enum NamespaceId {
     /// What the prefix `xmlns` stands for; nothing else is ever bound to that namespace.
-    pub(super) const XMLNS: Self = Self(usize::MAX);
+    Xmlns,
+    /// What the prefix `xml` stands for.
+    Xml,
+    /// What the scope's default namespace is.
+    Default,
+    /// What this prefix of the scope, and none before it, is bound to.
+    Prefix(u16),
+    /// What this declaration, and none before it, binds.
+    Declared(u16),
 }
 
 impl<'a> Bindings<'a> {
     pub(super) fn new(scope: &Scope) -> Self {
-        let mut bindings = Self { list: SmallVec::new(), in_scope: 0, inherited: 0 };
-        bindings.bind("xml", Cow::Borrowed(XML_NAMESPACE));
-        bindings.bind("", Cow::Borrowed(scope.default_namespace));
-        for &(prefix, namespace) in scope.prefixes {
-            bindings.bind(prefix, Cow::Borrowed(namespace));
-        }
-        bindings.in_scope = bindings.list.len();
-        bindings
+        Self { scope: *scope, declared: SmallVec::new(), inherited: 0 }
     }
 
     /// What to hand to [`Bindings::leave`] when the element that declares from here on ends.
     pub(super) fn mark(&self) -> usize {
-        self.list.len()
+        self.declared.len()
     }
 
     /// Forgets what was declared since `mark`.
     pub(super) fn leave(&mut self, mark: usize) {
-        self.list.truncate(mark);
+        self.declared.truncate(mark);
     }
 
     /// Takes in `xmlns:prefix='raw'`, or `xmlns='raw'` where `prefix` is empty (Namespaces §3, §6).
@@ -117,31 +113,54 @@ impl<'a> Bindings<'a> {
             (_, "") => return Err(Malformed::Declaration),
             (_, _) => {}
         }
-        if self.list.len() >= limits::NAMESPACES {
+        if self.declared.len() == limits::NAMESPACES {
             return Err(Malformed::Namespaces);
         }
-        self.bind(prefix, namespace);
+        let id = self.id_of(&namespace);
+        self.declared.push(Binding { prefix, namespace, id });
         Ok(())
-    }
-
-    fn bind(&mut self, prefix: &'a str, namespace: Cow<'a, str>) {
-        let same = self.list.iter().find(|binding| binding.namespace == namespace);
-        let id = same.map_or(NamespaceId(self.list.len()), |binding| binding.id);
-        self.list.push(Binding { prefix, namespace, id });
     }
 
     /// The namespace that a name with `prefix` is in; `xmlns` is never bound, as it is for declarations only.
     pub(super) fn resolve(&mut self, prefix: &str) -> Result<NamespaceId, Malformed> {
-        let at = self.list.iter().rposition(|binding| binding.prefix == prefix).ok_or(Malformed::UnboundPrefix)?;
-        if (BUILT_IN..self.in_scope).contains(&at) {
-            self.inherited |= 1 << (at - BUILT_IN);
+        if let Some(binding) = self.declared.iter().rfind(|binding| binding.prefix == prefix) {
+            return Ok(binding.id);
         }
-        Ok(self.list[at].id)
+        match prefix {
+            "" => Ok(NamespaceId::Default),
+            "xml" => Ok(NamespaceId::Xml),
+            _ => self.inherit(prefix),
+        }
+    }
+
+    fn inherit(&mut self, prefix: &str) -> Result<NamespaceId, Malformed> {
+        let mut bound = self.scope.prefixes.iter().enumerate();
+        let (at, (_, namespace)) = bound.find(|(_, (name, _))| *name == prefix).ok_or(Malformed::UnboundPrefix)?;
+        self.inherited |= 1 << at;
+        Ok(self.id_of(namespace))
+    }
+
+    /// The id of a namespace that is bound, or else the one of the next declaration.
+    fn id_of(&self, namespace: &str) -> NamespaceId {
+        if namespace == self.scope.default_namespace {
+            return NamespaceId::Default;
+        }
+        if let Some(at) = self.scope.prefixes.iter().position(|(_, bound)| *bound == namespace) {
+            return NamespaceId::Prefix(at as u16);
+        }
+        let declared = self.declared.iter().find(|binding| binding.namespace == namespace);
+        declared.map_or(NamespaceId::Declared(self.declared.len() as u16), |binding| binding.id)
     }
 
     /// The text of a namespace, for the few that are compared with names that we know.
     pub(super) fn text(&self, id: NamespaceId) -> Cow<'a, str> {
-        self.list.get(id.0).map_or(Cow::Borrowed(""), |binding| binding.namespace.clone())
+        match id {
+            NamespaceId::Xmlns => Cow::Borrowed(XMLNS_NAMESPACE),
+            NamespaceId::Xml => Cow::Borrowed(XML_NAMESPACE),
+            NamespaceId::Default => Cow::Borrowed(self.scope.default_namespace),
+            NamespaceId::Prefix(at) => Cow::Borrowed(self.scope.prefixes[usize::from(at)].1),
+            NamespaceId::Declared(at) => self.declared[usize::from(at)].namespace.clone(),
+        }
     }
 
     /// Bit n: the n-th prefix of the scope was resolved.
