@@ -142,7 +142,7 @@ impl Element {
 }
 
 /// Elements of these namespaces bear the prefix that the stream header binds, because peers may look for
-/// it (RFC 6120 §4.8.5, XEP-0220 §2.1), and those of XML's own can have no other (Namespaces §3).
+/// it (RFC 6120 §4.8.5, XEP-0220), and those of XML's own can have no other (Namespaces §3).
 fn well_known_prefix(namespace: &str) -> &'static str {
     match namespace {
         STREAM_NAMESPACE => "stream:",

@@ -306,7 +306,7 @@ impl Framer {
         if self.buffer.is_empty() { Ok(Step::Starved(Stage::Ended)) } else { Err(FramingError::NotWellFormed) }
     }
 
-    /// White space between elements keeps connections alive (RFC 6120 §4.6.1) and is nothing else.
+    /// White space between elements keeps connections alive (RFC 6120 §11.7) and is nothing else.
     fn drop_white(&mut self) {
         self.buffer.advance(white_length(&self.buffer));
         self.release();

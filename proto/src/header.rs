@@ -28,7 +28,7 @@ pub struct Header {
     pub version: Option<(u8, u8)>,
     /// The language of what bears no `xml:lang` of its own.
     pub lang: Option<String>,
-    /// The header binds `db`, so that dialback is spoken (XEP-0220 §2.3).
+    /// The header binds `db`, so that dialback is spoken (XEP-0220).
     pub dialback: bool,
 }
 

@@ -24,7 +24,7 @@ pub struct Scope {
 impl Scope {
     /// A stream between servers.
     pub const SERVER: Self = Self::new("jabber:server", &[("stream", STREAM_NAMESPACE)]);
-    /// A stream between servers whose header announced dialback (XEP-0220 §2.3).
+    /// A stream between servers whose header announced dialback (XEP-0220).
     pub const DIALBACK: Self = Self::new("jabber:server", &[("stream", STREAM_NAMESPACE), ("db", DIALBACK_NAMESPACE)]);
     /// A stream with an external component (XEP-0114).
     pub const COMPONENT: Self = Self::new("jabber:component:accept", &[("stream", STREAM_NAMESPACE)]);
