@@ -67,7 +67,7 @@ struct Binding<'a> {
 }
 
 /// Two are equal exactly if their namespaces are: attributes are compared by it, so that a tag of many
-/// attributes costs no comparison of long strings.
+/// attributes costs no comparison of long strings. Neither count exceeds [`limits::NAMESPACES`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum NamespaceId {
     /// What the prefix `xmlns` stands for; nothing else is ever bound to that namespace.
