@@ -56,6 +56,9 @@ impl Name {
 /// [`InvalidName`] if `text` is no name.
 pub fn normalise(text: &str) -> Result<Cow<'_, str>, InvalidName> {
     let text = text.strip_suffix('.').unwrap_or(text);
+    if is_normal(text) {
+        return Ok(Cow::Borrowed(text));
+    }
     let name = if text.bytes().all(is_plain) && !text.contains("xn--") {
         Cow::Borrowed(text)
     } else {
@@ -65,6 +68,22 @@ pub fn normalise(text: &str) -> Result<Cow<'_, str>, InvalidName> {
     };
     check_shape(&name)?;
     Ok(name)
+}
+
+/// Whether one look finds a normal name: what nearly every stanza has. It may say no to one that is
+/// normal (with `--`, or with digits at its end); then the long way decides.
+fn is_normal(text: &str) -> bool {
+    let (mut label, mut last) = (0, b'.');
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'0'..=b'9' => label += 1,
+            b'-' if last != b'.' && last != b'-' => label += 1,
+            b'.' if last != b'.' && last != b'-' && label <= LABEL_BYTES => label = 0,
+            _ => return false,
+        }
+        last = byte;
+    }
+    last.is_ascii_lowercase() && label <= LABEL_BYTES && text.len() <= NAME_BYTES
 }
 
 /// What needs no table to be normalised: lower-case letters, digits, dots and dashes.
@@ -146,5 +165,7 @@ mod tests {
         assert_eq!(Name::parse("a b"), Err(InvalidName::Characters));
         assert_eq!(Name::parse("xn--a"), Err(InvalidName::Characters));
         assert_eq!(Name::parse("-a.lit"), Err(InvalidName::Characters));
+        assert_eq!(Name::parse("a-.lit"), Err(InvalidName::Characters));
+        assert_eq!(Name::parse(&"a".repeat(300)), Err(InvalidName::Length));
     }
 }
