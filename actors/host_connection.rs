@@ -5,7 +5,7 @@
 //! Router dials again where stanzas wait. What was never written goes back to the Router.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{SocketAddr, TcpStream as StdTcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -23,6 +23,7 @@ use heteronym_net::listen::first_byte_is_tls;
 use heteronym_net::random;
 use heteronym_net::tls::Secured;
 use heteronym_net::wire::{Reader, Source, Stream, Writer, join, pump, split};
+use heteronym_proto::checker::Scope;
 use heteronym_proto::control::{Aid, UndeliveredReason};
 use heteronym_proto::crypto::{CryptoOp, CryptoResult};
 use heteronym_proto::domain_pair::{DomainPair as PairCore, PairAction, PairEvent};
@@ -38,6 +39,7 @@ use heteronym_proto::pair::Pair;
 use heteronym_proto::pairs::{PairRecord, PairState};
 use heteronym_proto::registry::Target;
 use heteronym_proto::routes::Route;
+use heteronym_proto::stanza;
 use heteronym_proto::status::{HostState, HostStatus, PairStatus, Via};
 use heteronym_proto::stream_error::{Condition as StreamCondition, StreamError};
 use heteronym_proto::transcript::Exporter;
@@ -55,6 +57,12 @@ use crate::{Gauge, Shared, now};
 
 /// How long the last bytes, and the peer's end, may take when a link is closed.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// Bytes on their way to one of our servers from which the peer is asked to hold; the difference to
+/// the bound of that queue is for what the peer has sent before it hears of it.
+const HOLD_BYTES: usize = 4 << 20;
+/// How long until a server that is held is looked at again, whatever its gauge says.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
@@ -118,6 +126,7 @@ pub struct HostConnection {
     ending: bool,
     draining: bool,
     why_ended: Option<String>,
+    held: HashMap<Entry, HashSet<Name>>,
 }
 
 /// The stream, shared with the writer.
@@ -187,6 +196,7 @@ impl HostConnection {
             ending: false,
             draining: false,
             why_ended: None,
+            held: HashMap::new(),
         }
     }
 
@@ -324,8 +334,12 @@ impl HostConnection {
             }
         }
         for (entry, stanzas) in by_entry {
+            let local = self.shared.locals.get(entry);
+            if let Some(local) = local.as_ref().filter(|local| local.gauge.bytes() > HOLD_BYTES) {
+                self.hold(entry, &stanzas, Arc::clone(&local.gauge), ctx);
+            }
             let deliver = Deliver { from: Some(ctx.address()), stanzas };
-            let full = match self.shared.locals.get(entry) {
+            let full = match local {
                 Some(local) => local.deliver(deliver).err(),
                 None => Some(deliver),
             };
@@ -334,6 +348,42 @@ impl HostConnection {
                 self.with_core(ctx, |stream, out| stream.undeliverable(stanza.n, reason, out));
             }
         }
+    }
+
+    /// A server of ours does not keep up: the peer is to hold what it has for these domains, and
+    /// everything else on the stream goes on (protocol §7).
+    fn hold(&mut self, entry: Entry, stanzas: &[Delivered], gauge: Arc<Gauge>, ctx: &mut Context<Self>) {
+        let first = !self.held.contains_key(&entry);
+        for stanza in stanzas {
+            let Ok(stanza) = stanza::read(&stanza.bytes, &Scope::SERVER) else { continue };
+            let held = self.held.entry(entry).or_default();
+            if held.contains(stanza.to_domain()) {
+                continue;
+            }
+            let Ok(domain) = Name::parse(stanza.to_domain()) else { continue };
+            held.insert(domain.clone());
+            info!(%domain, "the domain's server does not keep up: the peer is asked to hold");
+            self.with_core(ctx, |stream, out| stream.ask_to_hold(domain, out));
+        }
+        if first {
+            self.go_when_there_is_room(entry, gauge, ctx);
+        }
+    }
+
+    fn go_when_there_is_room(&mut self, entry: Entry, gauge: Arc<Gauge>, ctx: &mut Context<Self>) {
+        let waiting = async move {
+            gauge.has_room(LOOK_AGAIN).await;
+            gauge
+        };
+        ctx.spawn(waiting.into_actor(self).map(move |gauge, this, ctx| {
+            if gauge.bytes() > Gauge::HIGH {
+                return this.go_when_there_is_room(entry, gauge, ctx);
+            }
+            for domain in this.held.remove(&entry).unwrap_or_default() {
+                info!(%domain, "the domain's server keeps up again");
+                this.with_core(ctx, |stream, out| stream.ask_to_go(domain, out));
+            }
+        }));
     }
 
     fn tell_pair(&mut self, slot: Slot, event: PairEvent, ctx: &mut Context<Self>) {

@@ -149,7 +149,8 @@ struct Candidate {
 
 struct Waiting {
     since: Instant,
-    from: Option<Addr<HostConnection>>,
+    /// Shared by all stanzas of one message.
+    from: Option<Rc<Addr<HostConnection>>>,
     stanza: Delivered,
 }
 
@@ -389,9 +390,9 @@ impl LocalLink {
     }
 
     /// Queues stanzas for the link, or lets them wait for one.
-    fn enqueue(&mut self, from: Option<&Addr<HostConnection>>, stanzas: Vec<Delivered>) {
-        let now = crate::now().instant;
-        let waiting = stanzas.into_iter().map(|stanza| Waiting { since: now, from: from.cloned(), stanza });
+    fn enqueue(&mut self, from: Option<Addr<HostConnection>>, stanzas: Vec<Delivered>) {
+        let (now, from) = (crate::now().instant, from.map(Rc::new));
+        let waiting = stanzas.into_iter().map(|stanza| Waiting { since: now, from: from.clone(), stanza });
         if let Some(link) = &self.link {
             let mut out = link.out.borrow_mut();
             for waiting in waiting {
@@ -659,7 +660,7 @@ impl Handler<Deliver> for LocalLink {
     fn handle(&mut self, deliver: Deliver, ctx: &mut Self::Context) {
         self.gauge.received(deliver.bytes());
         let was_empty = self.waiting.is_empty();
-        self.enqueue(deliver.from.as_ref(), deliver.stanzas);
+        self.enqueue(deliver.from, deliver.stanzas);
         if self.link.is_none() && was_empty {
             self.watch_waiting(ctx);
         }

@@ -140,11 +140,15 @@ impl Router {
         }
     }
 
-    /// Lets a pair wait for the first of `targets`: one that has a link already goes before all.
+    /// Lets a pair wait for one of `targets`: one that has a link already goes before all, then the
+    /// first that did not fail just now.
     fn wait_for_host(&mut self, pair: Pair, mut targets: Vec<Target>, ctx: &mut Context<Self>) {
         targets.retain(|target| target.host != self.shared.config.host);
-        let linked = |target: &Target| self.hosts.get(&target.host).is_some_and(|host| host.choice.chosen().is_some());
-        let first = targets.iter().position(linked).unwrap_or(0);
+        let instant = now().instant;
+        let host = |target: &Target| self.hosts.get(&target.host);
+        let linked = |target: &Target| host(target).is_some_and(|host| host.choice.chosen().is_some());
+        let usable = |target: &Target| host(target).is_none_or(|host| host.choice.paused_until(instant).is_none());
+        let first = targets.iter().position(linked).or_else(|| targets.iter().position(usable)).unwrap_or(0);
         if targets.is_empty() {
             warn!(%pair, "the federation record of {} names this host, which does not serve it", pair.remote);
             let stanzas = self.waiting.take(&pair);
@@ -229,6 +233,10 @@ impl Router {
                 self.want_link(&name, ctx);
             }
         }
+        // A host that nothing waits for and nothing is known of is forgotten: names are not collected.
+        self.hosts.retain(|_, host| {
+            !host.choice.is_idle() || !host.pairs.is_empty() || host.choice.paused_until(instant).is_some()
+        });
         let wait = self.shared.config.limits.stanza_wait;
         for (pair, stanzas) in self.waiting.take_overdue(instant, wait) {
             let why = self.why_waiting(&pair);
