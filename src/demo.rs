@@ -1,5 +1,7 @@
 //! The demonstration: two hosts on this machine, everything embedded.
 
+pub mod authority;
+
 /// How large the demonstration is, and how it is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
