@@ -1,6 +1,7 @@
 //! The demonstration: two hosts on this machine, everything embedded.
 
 pub mod authority;
+pub mod component;
 pub mod name_server;
 
 /// How large the demonstration is, and how it is told.
