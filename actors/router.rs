@@ -49,6 +49,8 @@ pub struct Router {
     links: HashMap<LinkId, LinkEntry>,
     waiting: WaitingRoom,
     resolving: HashSet<Pair>,
+    /// The last batch of a pair that waits here: its local link sends through us until it is settled.
+    unsettled: HashMap<Pair, (Entry, u64)>,
     drain: Option<tokio::sync::oneshot::Sender<()>>,
 }
 
@@ -72,7 +74,18 @@ impl Router {
         let limits = &shared.config.limits;
         let waiting = WaitingRoom::new(limits.pair_queue_bytes, limits.host_queue_bytes);
         let (hosts, links, resolving) = (HashMap::new(), HashMap::new(), HashSet::new());
-        Self { shared, sockets: Some(sockets), listener: None, hosts, links, waiting, resolving, drain: None }
+        let unsettled = HashMap::new();
+        Self {
+            shared,
+            sockets: Some(sockets),
+            listener: None,
+            hosts,
+            links,
+            waiting,
+            resolving,
+            unsettled,
+            drain: None,
+        }
     }
 
     fn start_local(&self, entry: Entry, router: Addr<Self>) {
@@ -89,14 +102,29 @@ impl Router {
         }
     }
 
+    /// Sends everything that waits for a pair back to its senders.
+    fn bounce_pair(&mut self, pair: &Pair, condition: Condition, text: &str) {
+        let stanzas = self.waiting.take(pair);
+        self.bounce(stanzas, condition, text);
+        self.settle(pair);
+    }
+
+    /// Nothing of the pair waits here any more: its local link may send directly. Comes after what
+    /// was passed on, so that nothing overtakes it.
+    fn settle(&mut self, pair: &Pair) {
+        let Some((entry, batch)) = self.unsettled.remove(pair) else { return };
+        if let Some(local) = self.shared.locals.get(entry) {
+            let _ = local.addr.try_send(Settled { pair: pair.clone(), batch });
+        }
+    }
+
     /// The way for one pair's stanzas: inside, to a host that is known, or by a look-up.
     fn find_way(&mut self, pair: &Pair, ctx: &mut Context<Self>) {
         if let Some(entry) = self.shared.config.hosted.entry(pair.remote.as_str()) {
             return self.route_inside(pair, entry);
         }
         if self.shared.config.denied.contains(&pair.remote) {
-            let stanzas = self.waiting.take(pair);
-            return self.bounce(stanzas, Condition::RemoteServerNotFound, "the policy for this domain is \"off\"");
+            return self.bounce_pair(pair, Condition::RemoteServerNotFound, "the policy for this domain is \"off\"");
         }
         if !self.resolving.insert(pair.clone()) {
             return;
@@ -120,6 +148,7 @@ impl Router {
         let left = full.map(|deliver| deliver.stanzas).unwrap_or_default();
         let left = left.into_iter().map(|stanza| stanza.bytes).collect();
         self.bounce(left, Condition::ResourceConstraint, "the domain's server does not read");
+        self.settle(pair);
     }
 
     fn resolved(&mut self, pair: &Pair, service: Service, ctx: &mut Context<Self>) {
@@ -128,14 +157,12 @@ impl Router {
             Service::Absent => {
                 let domain = &pair.remote;
                 warn!(%pair, "no _xmpp-federation._tcp record for {domain}: stanzas bounce (remote-server-not-found)");
-                let stanzas = self.waiting.take(pair);
                 let text = format!("{domain} has no federation record");
-                self.bounce(stanzas, Condition::RemoteServerNotFound, &text);
+                self.bounce_pair(pair, Condition::RemoteServerNotFound, &text);
             }
             Service::Failed(why) => {
-                let stanzas = self.waiting.take(pair);
                 let text = format!("the look-up of {} failed: {why}", pair.remote);
-                self.bounce(stanzas, Condition::RemoteServerTimeout, &text);
+                self.bounce_pair(pair, Condition::RemoteServerTimeout, &text);
             }
         }
     }
@@ -151,12 +178,8 @@ impl Router {
         let first = targets.iter().position(linked).or_else(|| targets.iter().position(usable)).unwrap_or(0);
         if targets.is_empty() {
             warn!(%pair, "the federation record of {} names this host, which does not serve it", pair.remote);
-            let stanzas = self.waiting.take(&pair);
-            return self.bounce(
-                stanzas,
-                Condition::RemoteServerNotFound,
-                "the domain's record leads back to this host",
-            );
+            let text = "the domain's record leads back to this host";
+            return self.bounce_pair(&pair, Condition::RemoteServerNotFound, text);
         }
         let target = targets.remove(first);
         let name = target.host.clone();
@@ -185,17 +208,19 @@ impl Router {
 
     /// Hands everything that waits for a host to its link.
     fn flush(&mut self, name: &Name, link: LinkId) {
-        let (Some(host), Some(entry)) = (self.hosts.get_mut(name), self.links.get(&link)) else { return };
-        for (pair, _) in host.pairs.drain() {
+        let Some(to) = self.links.get(&link).map(|entry| entry.link.addr.clone()) else { return };
+        let Some(host) = self.hosts.get_mut(name) else { return };
+        let pairs: Vec<Pair> = host.pairs.drain().map(|(pair, _)| pair).collect();
+        for pair in pairs {
             let stanzas = self.waiting.take(&pair);
-            let open = OpenPair { pair, stanzas };
-            if let Err(error) = entry.link.addr.try_send(open) {
-                let OpenPair { stanzas, .. } = error.into_inner();
-                for stanza in stanzas {
-                    let text = "the connection to the other host does not keep up";
-                    bounce_to_sender(&self.shared, &stanza, Condition::ResourceConstraint, text);
-                }
+            let open = OpenPair { pair: pair.clone(), stanzas };
+            if !open.stanzas.is_empty()
+                && let Err(error) = to.try_send(open)
+            {
+                let text = "the connection to the other host does not keep up";
+                self.bounce(error.into_inner().stanzas, Condition::ResourceConstraint, text);
             }
+            self.settle(&pair);
         }
     }
 
@@ -243,6 +268,7 @@ impl Router {
             warn!(%pair, why, "stanzas waited too long");
             self.bounce(stanzas, Condition::RemoteServerTimeout, &why);
             if !self.waiting.contains(&pair) {
+                self.settle(&pair);
                 self.hosts.values_mut().for_each(|host| drop(host.pairs.remove(&pair)));
             }
         }
@@ -334,10 +360,8 @@ impl Handler<Unrouted> for Router {
             }
         }
         for pair in pairs {
+            self.unsettled.insert(pair.clone(), (entry, batch));
             self.find_way(&pair, ctx);
-            if let Some(local) = self.shared.locals.get(entry) {
-                let _ = local.addr.try_send(Settled { pair, batch });
-            }
         }
     }
 }
