@@ -42,10 +42,28 @@ pub enum LaunchError {
 /// A running router.
 pub struct Launched {
     router: Addr<Router>,
+    listening: Listening,
     end_admin: tokio::sync::watch::Sender<bool>,
 }
 
+/// Where a router listens, with the ports that the system chose for port 0.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listening {
+    /// Host streams.
+    pub federation: Vec<SocketAddr>,
+    /// Components.
+    pub component: Vec<SocketAddr>,
+    /// The admin interface.
+    pub admin: Vec<SocketAddr>,
+}
+
 impl Launched {
+    /// Where it listens.
+    #[must_use]
+    pub fn listening(&self) -> &Listening {
+        &self.listening
+    }
+
     /// The root actor.
     #[must_use]
     pub fn router(&self) -> &Addr<Router> {
@@ -65,11 +83,11 @@ impl Launched {
 /// If an address cannot be listened on.
 pub fn launch(config: &Config, certificates: Certificates, threads: usize) -> Result<Launched, LaunchError> {
     let Certificates { host, domains, roots } = certificates;
-    let sockets = Sockets {
-        federation: bind_all("federation", &config.listen.federation)?,
-        component: bind_all("component", &config.listen.component)?,
-    };
-    let admin_sockets = bind_all("admin", &config.listen.admin)?;
+    let (federation, at_federation) = bind_all("federation", &config.listen.federation)?;
+    let (component, at_component) = bind_all("component", &config.listen.component)?;
+    let (admin_sockets, at_admin) = bind_all("admin", &config.listen.admin)?;
+    let listening = Listening { federation: at_federation, component: at_component, admin: at_admin };
+    let sockets = Sockets { federation, component };
     let name = config.host.name.clone();
     let tls = HostTls::new(Arc::new(TlsCertificates::new(name.as_str(), host)))?;
     let delegation = delegation(config.federation.delegation);
@@ -91,14 +109,20 @@ pub fn launch(config: &Config, certificates: Certificates, threads: usize) -> Re
     for socket in admin_sockets {
         serve_admin(socket, Arc::clone(&observer), config, end_admin.subscribe());
     }
-    Ok(Launched { router, end_admin })
+    Ok(Launched { router, listening, end_admin })
 }
 
-fn bind_all(listener: &'static str, addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, LaunchError> {
-    let bind_one = |address: &SocketAddr| {
-        let socket = bind(*address).map_err(|error| LaunchError::Bind { listener, address: *address, error })?;
+/// The sockets, and where they are.
+fn bind_all(
+    listener: &'static str,
+    addresses: &[SocketAddr],
+) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), LaunchError> {
+    let bind_one = |wanted: &SocketAddr| {
+        let failed = |error| LaunchError::Bind { listener, address: *wanted, error };
+        let socket = bind(*wanted).map_err(failed)?;
+        let address = socket.local_addr().map_err(failed)?;
         info!(listener, %address, "listening");
-        Ok(socket)
+        Ok((socket, address))
     };
     addresses.iter().map(bind_one).collect()
 }
