@@ -299,7 +299,7 @@ impl HostConnection {
                 Action::Write => write = true,
                 Action::StanzaRefused(reason) => debug!(link = self.id, reason, "a stanza was refused"),
                 Action::PeerError(error) => {
-                    warn!(link = self.id, %error, "the peer host ended the stream");
+                    log_end(self.id, "the peer host ended the stream", &error);
                     self.why_ended = Some(format!("the peer host ended the stream: {error}"));
                 }
                 Action::Close(error) => self.close(error, ctx),
@@ -475,7 +475,7 @@ impl HostConnection {
             return;
         }
         if let Some(error) = &error {
-            warn!(link = self.id, %error, "the host stream ends");
+            log_end(self.id, "the host stream ends", error);
             self.why_ended.get_or_insert_with(|| error.to_string());
         }
         let mut wired = link.wired.borrow_mut();
@@ -516,6 +516,15 @@ impl HostConnection {
                 this.close(None, ctx);
             }
         });
+    }
+}
+
+/// `conflict` is how one of two links ends where both hosts dialled at once: nobody has to act.
+fn log_end(link: LinkId, what: &str, error: &StreamError) {
+    if error.condition == StreamCondition::Conflict {
+        info!(link, %error, "{what}");
+    } else {
+        warn!(link, %error, "{what}");
     }
 }
 
