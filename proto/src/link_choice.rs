@@ -188,6 +188,7 @@ impl LinkChoice {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::now::Now;
 
     fn choice(us: &str, peer: &str) -> LinkChoice {
         LinkChoice::new(&Name::parse(us).unwrap(), &Name::parse(peer).unwrap())
@@ -195,7 +196,7 @@ mod tests {
 
     #[test]
     fn dialling_at_once_ends_with_one_link() {
-        let now = Instant::now();
+        let now = Now::origin().instant;
         let (mut a, mut b) = (choice("a.isp", "b.isp"), choice("b.isp", "a.isp"));
         assert_eq!((a.want(now), b.want(now)), (Some(LinkAction::Dial), Some(LinkAction::Dial)));
         assert_eq!((a.want(now), b.want(now)), (None, None), "one dial is enough");
@@ -211,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_silent_link_is_replaced() {
-        let now = Instant::now();
+        let now = Now::origin().instant;
         let (mut a, mut b) = (choice("a.isp", "b.isp"), choice("b.isp", "a.isp"));
         a.ready(now, 1, true);
         assert_eq!(a.ready(now, 2, false), [LinkAction::Probe(1)]);
@@ -224,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_dial_that_failed_is_not_repeated_at_once() {
-        let now = Instant::now();
+        let now = Now::origin().instant;
         let mut a = choice("a.isp", "b.isp");
         a.want(now);
         a.dial_failed(now, 0);
@@ -234,7 +235,7 @@ mod tests {
 
     #[test]
     fn the_next_ready_link_is_chosen_when_the_chosen_one_ends() {
-        let now = Instant::now();
+        let now = Now::origin().instant;
         let mut a = choice("a.isp", "b.isp");
         a.ready(now, 1, true);
         a.ready(now, 2, false);

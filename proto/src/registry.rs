@@ -105,6 +105,7 @@ impl Answers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::now::Now;
 
     fn name(text: &str) -> Name {
         Name::parse(text).unwrap()
@@ -130,7 +131,7 @@ mod tests {
 
     #[test]
     fn answers_end_with_their_ttl_and_failures_after_a_minute() {
-        let (now, mut answers) = (Instant::now(), Answers::default());
+        let (now, mut answers) = (Now::origin().instant, Answers::default());
         answers.put(name("a.lit"), Service::Absent, Duration::ZERO, now);
         answers.put(name("b.lit"), Service::Failed(String::new()), Duration::from_secs(9), now);
         assert!(answers.get(&name("a.lit"), now + Duration::from_secs(4)).is_some(), "at least 5 s");
