@@ -35,13 +35,11 @@ impl WaitingRoom {
     /// Lets a stanza wait; gives it back where there is no room.
     pub fn push(&mut self, pair: &Pair, stanza: Bytes, now: Instant) -> Option<Bytes> {
         let cost = stanza.len() + OVERHEAD;
-        if !self.pairs.contains_key(pair) {
-            self.pairs.insert(pair.clone(), Queue::default());
-        }
-        let queue = self.pairs.get_mut(pair)?;
-        if queue.bytes + cost > self.pair_limit || self.bytes + cost > self.total_limit {
+        let waits = self.pairs.get(pair).map_or(0, |queue| queue.bytes);
+        if waits + cost > self.pair_limit || self.bytes + cost > self.total_limit {
             return Some(stanza);
         }
+        let queue = self.pairs.entry(pair.clone()).or_default();
         queue.bytes += cost;
         self.bytes += cost;
         queue.stanzas.push_back((now, stanza));
@@ -89,6 +87,7 @@ impl WaitingRoom {
 mod tests {
     use super::*;
     use crate::name::Name;
+    use crate::now::Now;
 
     fn pair() -> Pair {
         Pair { local: Name::parse("a.lit").unwrap(), remote: Name::parse("b.lit").unwrap() }
@@ -96,7 +95,7 @@ mod tests {
 
     #[test]
     fn stanzas_are_taken_in_order_and_once() {
-        let (now, mut room) = (Instant::now(), WaitingRoom::new(1000, 1000));
+        let (now, mut room) = (Now::origin().instant, WaitingRoom::new(1000, 1000));
         for text in ["1", "2"] {
             assert_eq!(room.push(&pair(), Bytes::from_static(text.as_bytes()), now), None);
         }
@@ -106,9 +105,12 @@ mod tests {
 
     #[test]
     fn a_full_room_gives_back_and_an_overdue_stanza_leaves() {
-        let (now, mut room) = (Instant::now(), WaitingRoom::new(100, 1000));
+        let (now, mut room) = (Now::origin().instant, WaitingRoom::new(100, 1000));
         assert_eq!(room.push(&pair(), Bytes::from_static(b"1"), now), None);
         assert_eq!(room.push(&pair(), Bytes::from_static(b"2"), now), Some(Bytes::from_static(b"2")));
+        let other = Pair { local: pair().remote, remote: pair().local };
+        assert_eq!(room.push(&other, Bytes::from(vec![0; 101]), now), Some(Bytes::from(vec![0; 101])));
+        assert!(!room.contains(&other), "nothing is kept of what was given back");
         let wait = Duration::from_secs(30);
         assert_eq!(room.take_overdue(now, wait), []);
         assert_eq!(room.take_overdue(now + wait, wait), [(pair(), vec![Bytes::from_static(b"1")])]);
