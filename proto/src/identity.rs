@@ -54,7 +54,9 @@ impl KemOffer {
     /// Whether the dates allow to encrypt to the key now, at `unix` seconds.
     #[must_use]
     pub fn is_current(&self, unix: u64) -> bool {
-        self.not_before <= unix && unix < self.not_after + KEM_GRACE && self.not_after - self.not_before <= KEM_LIFE
+        let life = self.not_after.checked_sub(self.not_before);
+        let has_not_ended = unix < self.not_after.saturating_add(KEM_GRACE);
+        self.not_before <= unix && has_not_ended && life.is_some_and(|life| life <= KEM_LIFE)
     }
 }
 
