@@ -1,7 +1,8 @@
 //! The multiplexer: what waits to be written on a host stream, fairly over pairs.
 //!
 //! Control elements go first; stanzas wait in one queue per pair, served by deficit round robin over
-//! bytes, so that no pair can starve another. A queue is *open* while its pair may send.
+//! bytes, so that no pair can starve another: what a large stanza took beyond its pair's turn is
+//! taken off the next ones. A queue is *open* while its pair may send.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -34,7 +35,10 @@ pub struct Parcel {
 struct Queue {
     parcels: VecDeque<Parcel>,
     bytes: usize,
-    deficit: usize,
+    /// Bytes left of this turn; 0 between turns.
+    credit: usize,
+    /// Bytes taken beyond the turns there were.
+    debt: usize,
     retried: usize,
     open: bool,
     in_ring: bool,
@@ -46,12 +50,23 @@ struct Queue {
 #[derive(Debug)]
 pub struct Mux {
     control: VecDeque<Bytes>,
+    control_bytes: usize,
     queues: Vec<Queue>,
     ring: VecDeque<Slot>,
     bytes: usize,
     pair_limit: usize,
     total_limit: usize,
     copies: SentCopies,
+    end: End,
+}
+
+/// How far the end of the stream is.
+#[derive(Debug)]
+enum End {
+    Open,
+    Behind(Bytes),
+    AtOnce(Bytes),
+    Written,
 }
 
 /// A stanza that found its queue full.
@@ -64,12 +79,14 @@ impl Mux {
     pub fn new(pair_limit: usize, total_limit: usize) -> Self {
         Self {
             control: VecDeque::new(),
+            control_bytes: 0,
             queues: Vec::new(),
             ring: VecDeque::new(),
             bytes: 0,
             pair_limit,
             total_limit,
             copies: SentCopies::new(total_limit),
+            end: End::Open,
         }
     }
 
@@ -81,17 +98,40 @@ impl Mux {
 
     /// Queues a control element; it goes out before any stanza.
     pub fn control(&mut self, element: Bytes) {
+        self.control_bytes += element.len();
         self.control.push_back(element);
+    }
+
+    /// Bytes of control elements that wait.
+    #[must_use]
+    pub fn control_bytes(&self) -> usize {
+        self.control_bytes
+    }
+
+    /// Ends the stream with `last`: behind the stanzas of open queues, or before them. Nothing is
+    /// written behind it; what still waits then can be taken.
+    pub fn end(&mut self, last: Bytes, at_once: bool) {
+        self.end = match (std::mem::replace(&mut self.end, End::Written), at_once) {
+            (End::Written, _) => End::Written,
+            (End::Open | End::Behind(_) | End::AtOnce(_), true) => End::AtOnce(last),
+            (End::Open | End::Behind(_) | End::AtOnce(_), false) => End::Behind(last),
+        };
+    }
+
+    /// Whether the end of the stream was written.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        matches!(self.end, End::Written)
     }
 
     /// Queues a control element behind the last stanza that waits for `slot`, and closes the queue after it.
     pub fn control_behind(&mut self, slot: Slot, element: Bytes) {
         let queue = &mut self.queues[slot as usize];
         if queue.parcels.is_empty() || !queue.open {
-            self.control.push_back(element);
-            queue.open = false;
-        } else {
-            queue.last = Some(element);
+            self.close(slot);
+            self.control(element);
+        } else if let Some(before) = queue.last.replace(element) {
+            self.control(before);
         }
     }
 
@@ -111,8 +151,11 @@ impl Mux {
     }
 
     /// Puts a stanza that came back before those that were never sent, behind those that came back before it.
-    pub fn push_again(&mut self, slot: Slot, bytes: Bytes, since: Instant) {
+    ///
+    /// It is older than they are, so it has waited for as long as the first of them.
+    pub fn push_again(&mut self, slot: Slot, bytes: Bytes, now: Instant) {
         let cost = bytes.len() + PARCEL_OVERHEAD;
+        let since = self.oldest(slot).map_or(now, |oldest| oldest.min(now));
         let queue = &mut self.queues[slot as usize];
         queue.parcels.insert(queue.retried, Parcel { bytes, since, retried: true });
         queue.retried += 1;
@@ -135,13 +178,29 @@ impl Mux {
 
     /// The pair may send from now on.
     pub fn open(&mut self, slot: Slot) {
+        self.release_last(slot);
         self.queues[slot as usize].open = true;
         self.enter_ring(slot);
     }
 
     /// The pair may not send any more; what waits goes on waiting.
     pub fn close(&mut self, slot: Slot) {
+        self.release_last(slot);
         self.queues[slot as usize].open = false;
+    }
+
+    /// What waits will not go out before the last control element after all.
+    fn release_last(&mut self, slot: Slot) {
+        if let Some(last) = self.queues[slot as usize].last.take() {
+            self.control(last);
+        }
+    }
+
+    /// Whether nothing of the pair is left here, so that its slot can be another's.
+    #[must_use]
+    pub fn is_unused(&self, slot: Slot) -> bool {
+        let queue = &self.queues[slot as usize];
+        !queue.open && !queue.in_ring && queue.parcels.is_empty() && queue.last.is_none()
     }
 
     /// Whether the pair may send.
@@ -192,7 +251,11 @@ impl Mux {
     /// Whether anything can be written now.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        !self.control.is_empty() || !self.ring.is_empty()
+        match self.end {
+            End::Open => !self.control.is_empty() || !self.ring.is_empty(),
+            End::Behind(_) | End::AtOnce(_) => true,
+            End::Written => false,
+        }
     }
 
     /// The copies of what was sent.
@@ -203,19 +266,36 @@ impl Mux {
     /// Sends a stanza of the host itself (a ping, or the answer to one): numbered like any other.
     pub fn push_own(&mut self, stanza: Bytes) {
         self.copies.push(Sent { slot: None, bytes: Bytes::new(), retried: false });
-        self.control.push_back(stanza);
+        self.control(stanza);
     }
 
     /// Appends what goes out next, until `out` has grown by about `room` bytes, and tells `each`
     /// the slot of every stanza.
     pub fn fill(&mut self, out: &mut BytesMut, room: usize, mut each: impl FnMut(Slot)) {
-        let end = out.len() + room;
-        while let Some(element) = self.control.pop_front() {
+        if self.has_ended() {
+            return;
+        }
+        let end = out.len().saturating_add(room);
+        for element in self.control.drain(..) {
             out.extend_from_slice(&element);
         }
-        while out.len() < end {
-            let Some(slot) = self.ring.pop_front() else { return };
+        self.control_bytes = 0;
+        while !matches!(self.end, End::AtOnce(_)) && out.len() < end {
+            let Some(slot) = self.ring.pop_front() else { break };
             self.serve(slot, out, end, &mut each);
+        }
+        self.write_end(out);
+    }
+
+    fn write_end(&mut self, out: &mut BytesMut) {
+        let is_due = match self.end {
+            End::Open | End::Written => false,
+            End::Behind(_) => self.ring.is_empty(),
+            End::AtOnce(_) => true,
+        };
+        if let (true, End::Behind(last) | End::AtOnce(last)) = (is_due, &self.end) {
+            out.extend_from_slice(last);
+            self.end = End::Written;
         }
     }
 
@@ -225,43 +305,54 @@ impl Mux {
         if !queue.open {
             return;
         }
-        if queue.deficit == 0 {
-            queue.deficit = QUANTUM;
-        }
-        while let Some(parcel) = queue.parcels.pop_front() {
-            let (length, cost) = (parcel.bytes.len(), parcel.bytes.len() + PARCEL_OVERHEAD);
+        queue.begin_turn();
+        while queue.credit > 0 && out.len() < end {
+            let Some(parcel) = queue.parcels.pop_front() else { break };
+            let cost = parcel.bytes.len() + PARCEL_OVERHEAD;
             out.extend_from_slice(&parcel.bytes);
             queue.bytes -= cost;
             self.bytes -= cost;
             queue.retried = queue.retried.saturating_sub(1);
+            queue.charge(parcel.bytes.len());
             self.copies.push(Sent { slot: Some(slot), bytes: parcel.bytes, retried: parcel.retried });
             each(slot);
-            queue.deficit = queue.deficit.saturating_sub(length);
-            if queue.deficit == 0 || out.len() >= end {
-                break;
-            }
         }
         if queue.parcels.is_empty() {
-            queue.deficit = 0;
+            queue.credit = 0;
             if let Some(last) = queue.last.take() {
                 out.extend_from_slice(&last);
                 queue.open = false;
             }
-        } else {
-            let turn_goes_on = queue.deficit > 0;
-            queue.in_ring = true;
-            if turn_goes_on {
-                self.ring.push_front(slot);
-            } else {
-                self.ring.push_back(slot);
-            }
+            return;
         }
+        queue.in_ring = true;
+        if queue.credit > 0 {
+            self.ring.push_front(slot);
+        } else {
+            self.ring.push_back(slot);
+        }
+    }
+}
+
+impl Queue {
+    /// A turn that is not over goes on; a new one pays debts first, and may be over at once.
+    fn begin_turn(&mut self) {
+        if self.credit == 0 {
+            self.credit = QUANTUM.saturating_sub(self.debt);
+            self.debt = self.debt.saturating_sub(QUANTUM);
+        }
+    }
+
+    fn charge(&mut self, bytes: usize) {
+        self.debt += bytes.saturating_sub(self.credit);
+        self.credit = self.credit.saturating_sub(bytes);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::now::Now;
 
     fn mux(pairs: u32) -> Mux {
         let mut mux = Mux::new(1 << 20, 8 << 20);
@@ -279,7 +370,7 @@ mod tests {
     }
 
     fn push(mux: &mut Mux, slot: Slot, text: &str) -> Result<(), QueueFull> {
-        mux.push(slot, Bytes::copy_from_slice(text.as_bytes()), Instant::now())
+        mux.push(slot, Bytes::copy_from_slice(text.as_bytes()), Now::origin().instant)
     }
 
     #[test]
@@ -292,6 +383,32 @@ mod tests {
         let first = fill(&mut mux, 2 * QUANTUM);
         assert!(first.contains('b'), "the other pair's turn comes after one quantum");
         assert_eq!(first.find('b'), Some(QUANTUM.div_ceil(100) * 100));
+    }
+
+    #[test]
+    fn large_stanzas_do_not_get_a_larger_share() {
+        let mut mux = mux(2);
+        for _ in 0..8 {
+            push(&mut mux, 0, &"a".repeat(100 << 10)).unwrap();
+        }
+        for _ in 0..5000 {
+            push(&mut mux, 1, &"b".repeat(100)).unwrap();
+        }
+        let written = fill(&mut mux, 400 << 10);
+        let small = written.bytes().filter(|byte| *byte == b'b').count();
+        assert!(small > 150 << 10, "{small} of {}", written.len());
+        assert_eq!(fill(&mut mux, 8 << 20).len() + written.len(), 8 * (100 << 10) + 500_000, "and none is lost");
+    }
+
+    #[test]
+    fn a_queue_that_was_opened_again_stays_open() {
+        let mut mux = mux(1);
+        push(&mut mux, 0, "1").unwrap();
+        mux.control_behind(0, Bytes::from_static(b"<deactivate/>"));
+        mux.open(0);
+        assert_eq!(fill(&mut mux, 100), "<deactivate/>1");
+        push(&mut mux, 0, "2").unwrap();
+        assert_eq!(fill(&mut mux, 100), "2");
     }
 
     #[test]
@@ -332,8 +449,8 @@ mod tests {
     fn what_came_back_goes_before_what_was_never_sent() {
         let mut mux = mux(1);
         push(&mut mux, 0, "3").unwrap();
-        mux.push_again(0, Bytes::from_static(b"1"), Instant::now());
-        mux.push_again(0, Bytes::from_static(b"2"), Instant::now());
+        mux.push_again(0, Bytes::from_static(b"1"), Now::origin().instant);
+        mux.push_again(0, Bytes::from_static(b"2"), Now::origin().instant);
         assert_eq!(fill(&mut mux, 100), "123");
     }
 }
