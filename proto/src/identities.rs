@@ -1,29 +1,42 @@
 //! What one link knows of the identities of the peer's domains, and what it has shown of ours.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
 
 use crate::control::{Control, IdentityRequest};
 use crate::crypto::CryptoOp;
 use crate::domain_pair::{Failure, SaidBy};
-use crate::identity::{Identity, OwnIdentity, PeerIdentity};
+use crate::identity::{Identity, KemOffer, OwnIdentity, PeerIdentity};
 use crate::mux::Slot;
 use crate::name::Name;
 use crate::refusal::Refusal;
 use crate::suite::Fingerprint;
 
-/// Identities known at once on one link; a provider with more domains has the rest asked again.
+/// Identities known at once on one link; of more, the oldest are forgotten and asked for again.
 const KNOWN: usize = 1 << 17;
+/// Bytes of all of them: their chains are what the peer makes them.
+const KNOWN_BYTES: usize = 64 << 20;
+/// What an identity costs beyond its chain.
+const OVERHEAD: usize = 512;
 /// Pairs that wait for one identity to be checked: as many as may be pending on a link.
 const WAITING: usize = crate::limits::PENDING_ACTIVATIONS;
+/// How long a verdict counts, in seconds: a chain is judged again after a day, and one that was found
+/// wanting after a minute, because roots, clocks and the pool that judges can be mended.
+const TRUSTED_FOR: u64 = 24 * 3600;
+const DISTRUSTED_FOR: u64 = crate::limits::FAILURE_MEMORY.as_secs();
 
 /// See the module.
 #[derive(Debug)]
 pub struct Identities {
     peer_host: Name,
     known: HashMap<Name, Known>,
+    /// The names of all that are known, the oldest first.
+    order: VecDeque<Name>,
+    bytes: usize,
     asked: HashMap<String, Ask>,
-    shown: HashSet<(Name, Shown)>,
+    shown: HashMap<Name, Shown>,
     next_id: u64,
 }
 
@@ -34,12 +47,21 @@ type Shown = (Fingerprint, Option<Fingerprint>);
 struct Ask {
     slot: Slot,
     domain: Name,
+    own: Name,
 }
 
 #[derive(Debug)]
-enum Known {
-    Checking { identity: Box<Identity>, before: Option<Arc<PeerIdentity>>, waiting: Vec<Slot> },
-    Checked { shown: Box<Identity>, verdict: Result<Arc<PeerIdentity>, Failure> },
+struct Known {
+    /// H of what was shown.
+    digest: [u8; 32],
+    cost: usize,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Checking { before: Option<Arc<PeerIdentity>>, since: u64, waiting: Vec<Slot> },
+    Checked { verdict: Verdict, until: u64 },
 }
 
 /// What a pair gets that needs a peer's identity.
@@ -71,95 +93,137 @@ impl Identities {
     /// Nothing known, nothing shown.
     #[must_use]
     pub fn new(peer_host: Name) -> Self {
-        let (known, asked, shown) = (HashMap::new(), HashMap::new(), HashSet::new());
-        Self { peer_host, known, asked, shown, next_id: 0 }
+        Self {
+            peer_host,
+            known: HashMap::new(),
+            order: VecDeque::new(),
+            bytes: 0,
+            asked: HashMap::new(),
+            shown: HashMap::new(),
+            next_id: 0,
+        }
     }
 
     /// For an initiator: the identity of `domain`, with ours shown to the peer.
     pub fn to_initiate(&mut self, slot: Slot, own: &OwnIdentity, domain: &Name, again: bool, unix: u64) -> Answer {
-        let shown = (own.identity.domain.clone(), (own.certificate.fingerprint, own.kem));
-        let current = self.trusted(domain).filter(|peer| peer.is_current(unix));
-        if let (Some(peer), true, false) = (&current, self.shown.contains(&shown), again) {
+        let ours = own.identity.domain.clone();
+        let shown = (own.certificate.fingerprint, own.kem);
+        let trusted = self.trusted(domain, unix);
+        if let (Some(peer), true, false) = (&trusted, self.shown.get(&ours) == Some(&shown), again)
+            && peer.is_current(unix)
+        {
             return Answer::Now(Ok(Arc::clone(peer)));
         }
-        let have = current.map(|peer| peer.certificate.fingerprint);
-        self.shown.insert(shown);
+        let have = trusted.map(|peer| peer.certificate.fingerprint);
+        self.shown.insert(ours.clone(), shown);
         self.next_id += 1;
         let id = format!("c{}", self.next_id);
-        self.asked.insert(id.clone(), Ask { slot, domain: domain.clone() });
+        self.asked.insert(id.clone(), Ask { slot, domain: domain.clone(), own: ours });
         let request = IdentityRequest { id, domain: domain.clone(), have, identity: own.identity.clone() };
         Answer::Ask(Box::new(Control::IdentityRequest(request)))
     }
 
     /// For a responder: the identity that the initiator showed before it asked.
     pub fn to_respond(&mut self, slot: Slot, domain: &Name, unix: u64) -> Answer {
-        match self.known.get_mut(domain) {
-            Some(Known::Checking { waiting, .. }) if waiting.len() < WAITING => {
+        let stale = || Answer::Now(Err(Refusal::StaleIdentity.into()));
+        match self.known.get_mut(domain).map(|known| &mut known.state) {
+            Some(State::Checking { waiting, .. }) if waiting.len() < WAITING => {
                 waiting.push(slot);
                 Answer::Wait
             }
-            Some(Known::Checking { .. }) => Answer::Now(Err(Refusal::Busy(1).into())),
-            Some(Known::Checked { verdict: Ok(peer), .. }) if !peer.is_current(unix) => {
-                Answer::Now(Err(Refusal::StaleIdentity.into()))
-            }
-            Some(Known::Checked { verdict, .. }) => Answer::Now(verdict.clone()),
-            None => Answer::Now(Err(Refusal::StaleIdentity.into())),
+            Some(State::Checking { .. }) => Answer::Now(Err(Refusal::Busy(1).into())),
+            Some(State::Checked { until, .. }) if *until <= unix => stale(),
+            Some(State::Checked { verdict: Ok(peer), .. }) if !peer.is_current(unix) => stale(),
+            Some(State::Checked { verdict, .. }) => Answer::Now(verdict.clone()),
+            None => stale(),
         }
     }
 
-    fn trusted(&self, domain: &Name) -> Option<Arc<PeerIdentity>> {
-        match self.known.get(domain)? {
-            Known::Checking { before, .. } => before.clone(),
-            Known::Checked { verdict, .. } => verdict.as_ref().ok().cloned(),
+    fn trusted(&self, domain: &Name, unix: u64) -> Option<Arc<PeerIdentity>> {
+        match &self.known.get(domain)?.state {
+            State::Checking { before, .. } => before.clone(),
+            State::Checked { verdict: Ok(peer), until } if unix < *until => Some(Arc::clone(peer)),
+            State::Checked { .. } => None,
         }
+    }
+
+    /// The run of `slot` is over: nobody waits for the answers to its questions.
+    pub fn forget(&mut self, slot: Slot) {
+        self.asked.retain(|_, ask| ask.slot != slot);
     }
 
     /// The peer answered question `id`: who asked, if anybody did, and what comes of it.
-    pub fn answered(&mut self, id: &str, identity: Identity) -> Option<(Slot, Learnt)> {
+    pub fn answered(&mut self, id: &str, identity: Identity, unix: u64) -> Option<(Slot, Learnt)> {
         let ask = self.asked.remove(id)?;
         if ask.domain != identity.domain {
             let text = format!("asked for {}, the peer host showed {}", ask.domain, identity.domain);
-            let failure = Failure { refusal: Refusal::UntrustedCertificate, said_by: SaidBy::Us, text };
-            return Some((ask.slot, Learnt::Refused(failure)));
+            return Some((ask.slot, Learnt::Refused(untrusted(text))));
         }
-        let learnt = self.learn(identity);
+        let learnt = self.learn(identity, unix);
         let waits = matches!(learnt, Learnt::Check(_) | Learnt::Known(None));
-        if let (true, Some(Known::Checking { waiting, .. })) = (waits, self.known.get_mut(&ask.domain)) {
+        let state = self.known.get_mut(&ask.domain).map(|known| &mut known.state);
+        if let (true, Some(State::Checking { waiting, .. })) = (waits, state) {
             waiting.push(ask.slot);
         }
         Some((ask.slot, learnt))
     }
 
-    /// The peer refused question `id`: who asked, if anybody did.
+    /// The peer refused question `id`: who asked, if anybody did. It may not have looked at what we
+    /// showed with it.
     pub fn refused(&mut self, id: &str) -> Option<Slot> {
-        self.asked.remove(id).map(|ask| ask.slot)
+        let Ask { slot, own, .. } = self.asked.remove(id)?;
+        self.shown.remove(&own);
+        Some(slot)
     }
 
     /// Takes what the peer shows of one of its domains.
-    pub fn learn(&mut self, mut identity: Identity) -> Learnt {
-        let before = self.trusted(&identity.domain);
+    pub fn learn(&mut self, mut identity: Identity, unix: u64) -> Learnt {
+        let before = self.trusted(&identity.domain, unix);
         if identity.chain.is_empty() {
             match &before {
                 Some(peer) => identity.chain.clone_from(&peer.chain),
                 None => return Learnt::Refused(Refusal::StaleIdentity.into()),
             }
         }
-        match self.known.get(&identity.domain) {
-            Some(Known::Checking { identity: same, .. }) if **same == identity => return Learnt::Known(None),
-            Some(Known::Checked { shown, verdict }) if **shown == identity => {
-                return Learnt::Known(Some(verdict.clone()));
+        let digest = digest(&identity);
+        let mut waiters = Vec::new();
+        if let Some(known) = self.known.get_mut(&identity.domain) {
+            match &mut known.state {
+                State::Checking { .. } if known.digest == digest => return Learnt::Known(None),
+                State::Checked { verdict, until } if known.digest == digest && unix < *until => {
+                    return Learnt::Known(Some(verdict.clone()));
+                }
+                State::Checking { waiting, .. } => waiters.append(waiting),
+                State::Checked { .. } => (),
             }
-            Some(_) => (),
-            None if self.known.len() >= KNOWN => return Learnt::Refused(Refusal::Busy(5).into()),
-            None => (),
         }
-        let waiting = match self.known.remove(&identity.domain) {
-            Some(Known::Checking { waiting, .. }) => waiting,
-            Some(Known::Checked { .. }) | None => Vec::new(),
-        };
-        let checking = Known::Checking { identity: Box::new(identity.clone()), before, waiting };
-        self.known.insert(identity.domain.clone(), checking);
+        let chain: usize = identity.chain.iter().map(Vec::len).sum();
+        let state = State::Checking { before, since: unix, waiting: waiters };
+        self.put(identity.domain.clone(), Known { digest, cost: OVERHEAD + chain, state });
         Learnt::Check(CryptoOp::CheckIdentity { identity, host: self.peer_host.clone() })
+    }
+
+    fn put(&mut self, domain: Name, known: Known) {
+        self.bytes += known.cost;
+        match self.known.insert(domain.clone(), known) {
+            Some(before) => self.bytes -= before.cost,
+            None => self.order.push_back(domain),
+        }
+        for _ in 0..self.order.len() {
+            if self.known.len() <= KNOWN && self.bytes <= KNOWN_BYTES {
+                return;
+            }
+            let Some(oldest) = self.order.pop_front() else { return };
+            match self.known.get(&oldest) {
+                // Somebody waits for it.
+                Some(Known { state: State::Checking { .. }, .. }) => self.order.push_back(oldest),
+                Some(Known { state: State::Checked { .. }, cost, .. }) => {
+                    self.bytes -= cost;
+                    self.known.remove(&oldest);
+                }
+                None => (),
+            }
+        }
     }
 
     /// The check of `domain` ended: who waits for it, and what they get.
@@ -170,15 +234,93 @@ impl Identities {
         checked: &Identity,
         result: Result<Arc<PeerIdentity>, String>,
     ) -> Option<(Vec<Slot>, Verdict)> {
-        let known = self.known.get_mut(&checked.domain)?;
-        let Known::Checking { identity, waiting, .. } = known else { return None };
-        if **identity != *checked {
+        let Known { digest: current, state, .. } = self.known.get_mut(&checked.domain)?;
+        let State::Checking { waiting, since, .. } = state else { return None };
+        if *current != digest(checked) {
             return None;
         }
         let waiting = std::mem::take(waiting);
-        let verdict =
-            result.map_err(|text| Failure { refusal: Refusal::UntrustedCertificate, said_by: SaidBy::Us, text });
-        *known = Known::Checked { shown: Box::new(checked.clone()), verdict: verdict.clone() };
+        let until = since.saturating_add(if result.is_ok() { TRUSTED_FOR } else { DISTRUSTED_FOR });
+        let verdict = result.map_err(untrusted);
+        *state = State::Checked { verdict: verdict.clone(), until };
         Some((waiting, verdict))
+    }
+}
+
+fn untrusted(text: String) -> Failure {
+    Failure { refusal: Refusal::UntrustedCertificate, said_by: SaidBy::Us, text }
+}
+
+/// Names an identity with everything in it, so that nothing but its hash is kept to know it again.
+fn digest(identity: &Identity) -> [u8; 32] {
+    let Identity { domain, chain, kem } = identity;
+    let mut hash = Sha256::new();
+    let mut field = |bytes: &[u8]| {
+        hash.update(bytes.len().to_be_bytes());
+        hash.update(bytes);
+    };
+    field(domain.as_str().as_bytes());
+    for certificate in chain {
+        field(certificate);
+    }
+    if let Some(KemOffer { not_before, not_after, key, signature }) = kem {
+        field(b"kem");
+        field(&not_before.to_be_bytes());
+        field(&not_after.to_be_bytes());
+        field(key);
+        field(signature);
+    }
+    hash.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::now::Now;
+
+    fn identity(domain: &str, certificate: usize) -> Identity {
+        Identity { domain: Name::parse(domain).unwrap(), chain: vec![vec![0; certificate]], kem: None }
+    }
+
+    fn identities() -> Identities {
+        Identities::new(Name::parse("xmpp.other.isp").unwrap())
+    }
+
+    #[test]
+    fn a_chain_that_was_found_wanting_is_judged_again_after_a_minute() {
+        let (mut identities, unix, shown) = (identities(), Now::origin().unix, identity("pessoa.lit", 9));
+        assert!(matches!(identities.learn(shown.clone(), unix), Learnt::Check(_)));
+        assert!(matches!(identities.learn(shown.clone(), unix), Learnt::Known(None)), "one check at a time");
+        identities.checked(&shown, Err("no root".to_owned()));
+        assert!(matches!(identities.learn(shown.clone(), unix + 59), Learnt::Known(Some(Err(_)))));
+        assert!(matches!(identities.learn(shown, unix + 60), Learnt::Check(_)));
+    }
+
+    #[test]
+    fn a_verdict_on_what_was_replaced_is_dropped() {
+        let (mut identities, unix) = (identities(), Now::origin().unix);
+        let (old, new) = (identity("pessoa.lit", 9), identity("pessoa.lit", 10));
+        identities.learn(old.clone(), unix);
+        assert!(matches!(identities.to_respond(7, &old.domain, unix), Answer::Wait));
+        identities.learn(new.clone(), unix);
+        assert!(identities.checked(&old, Err(String::new())).is_none());
+        let (waiting, verdict) = identities.checked(&new, Err(String::new())).unwrap();
+        assert_eq!((waiting, verdict.is_err()), (vec![7], true));
+    }
+
+    #[test]
+    fn the_oldest_identities_give_way() {
+        let (mut identities, unix) = (identities(), Now::origin().unix);
+        let certificate = 16 << 10;
+        let count = KNOWN_BYTES / certificate + 100;
+        for n in 0..count {
+            let shown = identity(&format!("d{n}.lit"), certificate);
+            assert!(matches!(identities.learn(shown.clone(), unix), Learnt::Check(_)));
+            identities.checked(&shown, Err(String::new()));
+        }
+        assert!(identities.bytes <= KNOWN_BYTES);
+        assert_eq!(identities.order.len(), identities.known.len());
+        assert!(identities.known.contains_key(format!("d{}.lit", count - 1).as_str()));
+        assert!(!identities.known.contains_key("d0.lit"));
     }
 }

@@ -46,8 +46,8 @@ impl HostStream {
     fn take_control(&mut self, now: Now, control: Control, out: &mut Out) {
         match control {
             Control::Chosen => (),
-            Control::IdentityRequest(request) => self.identity_requested(request, out),
-            Control::Identity { id, identity } => self.identity_arrived(&id, identity, out),
+            Control::IdentityRequest(request) => self.identity_requested(now, request, out),
+            Control::Identity { id, identity } => self.identity_arrived(now, &id, identity, out),
             Control::Request(request) => self.requested(now, request, out),
             Control::Response(response) => self.responded(response, out),
             Control::Activate(activate) => self.activate(now, &activate, out),
@@ -60,7 +60,7 @@ impl HostStream {
         }
     }
 
-    fn identity_requested(&mut self, request: IdentityRequest, out: &mut Out) {
+    fn identity_requested(&mut self, now: Now, request: IdentityRequest, out: &mut Out) {
         let IdentityRequest { id, domain, have, identity } = request;
         if !self.config.hosted.contains(domain.as_str()) {
             return self.refuse(About::Id(id), Refusal::UnknownDomain, out);
@@ -68,7 +68,7 @@ impl HostStream {
         if self.config.hosted.contains(identity.domain.as_str()) {
             return self.refuse(About::Id(id), Refusal::Policy, out);
         }
-        let learnt = self.identities.learn(identity);
+        let learnt = self.identities.learn(identity, now.unix);
         self.learnt(None, learnt, out);
         out.actions.push(Action::ShowIdentity(IdentityQuestion { id, domain, have }));
     }
@@ -88,8 +88,8 @@ impl HostStream {
         }
     }
 
-    fn identity_arrived(&mut self, id: &str, identity: Identity, out: &mut Out) {
-        if let Some((slot, learnt)) = self.identities.answered(id, identity) {
+    fn identity_arrived(&mut self, now: Now, id: &str, identity: Identity, out: &mut Out) {
+        if let Some((slot, learnt)) = self.identities.answered(id, identity, now.unix) {
             self.learnt(Some(slot), learnt, out);
         }
     }
