@@ -60,7 +60,16 @@ pub const CONCURRENT_RUNS: usize = 64;
 pub const ACTIVATION_TIMEOUT: Duration = Duration::from_secs(30);
 /// Who lost the glare asks again where no request came in this time.
 pub const GLARE_WAIT: Duration = Duration::from_secs(5);
+/// What a peer is asked to wait for, in seconds, where we cannot serve it now: a look-up that failed,
+/// a run that took too long.
+pub const BUSY_SECONDS: u32 = 5;
 /// Refusals and look-ups that failed are remembered for this.
 pub const FAILURE_MEMORY: Duration = Duration::from_secs(60);
 /// A probe of a link is answered in this time, or the link is dead.
 pub const PROBE_WAIT: Duration = Duration::from_secs(2);
+/// Pairs on one link; a record of each is kept.
+pub const PAIRS: usize = 1 << 20;
+/// Pairs that a peer has asked for and nobody has proved; of more, the oldest are forgotten.
+pub const UNPROVEN_PAIRS: usize = 4 * PENDING_ACTIVATIONS;
+/// Domains that a peer may hold at once; holds of more are not heard.
+pub const HELD_DOMAINS: usize = 1 << 16;

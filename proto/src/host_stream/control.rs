@@ -9,9 +9,11 @@ use crate::domain_pair::PairEvent;
 use crate::element::Element;
 use crate::identities::Learnt;
 use crate::identity::{Identity, OwnIdentity, PeerIdentity};
+use crate::limits::HELD_DOMAINS;
 use crate::mux::Slot;
 use crate::name::Name;
 use crate::now::Now;
+use crate::pairs::{PairRecord, Run};
 use crate::refusal::Refusal;
 use crate::stream_error::{Condition, StreamError};
 
@@ -19,10 +21,7 @@ impl HostStream {
     pub(super) fn control_arrived(&mut self, now: Now, element: &Element, out: &mut Out) {
         match Control::read(element) {
             Ok(Control::Chosen) => self.chosen_arrived(now, out),
-            Ok(_) | Err(_) if !self.chosen => {
-                let error = StreamError::new(Condition::PolicyViolation, "not before <chosen/>");
-                out.actions.push(Action::Close(Some(error)));
-            }
+            Ok(_) | Err(_) if !self.chosen => self.too_early(out),
             Ok(control) => self.take_control(now, control, out),
             Err(MalformedControl { about: Some(about) }) if element.name() != "refused" => {
                 self.refuse(about, Refusal::Malformed, out);
@@ -33,14 +32,18 @@ impl HostStream {
 
     fn chosen_arrived(&mut self, now: Now, out: &mut Out) {
         if self.decides() {
-            let error = StreamError::new(Condition::PolicyViolation, "the host with the smaller name chooses");
-            out.actions.push(Action::Close(Some(error)));
-            return;
+            let text = "the host with the smaller name chooses";
+            return self.end(StreamError::new(Condition::PolicyViolation, text), out);
         }
         if !self.chosen {
             out.actions.push(Action::Chosen);
             self.become_chosen(now, out);
         }
+    }
+
+    /// Before the choice, nothing but pings passes.
+    pub(super) fn too_early(&mut self, out: &mut Out) {
+        self.end(StreamError::new(Condition::PolicyViolation, "not before <chosen/>"), out);
     }
 
     fn take_control(&mut self, now: Now, control: Control, out: &mut Out) {
@@ -67,6 +70,9 @@ impl HostStream {
         }
         if self.config.hosted.contains(identity.domain.as_str()) {
             return self.refuse(About::Id(id), Refusal::Policy, out);
+        }
+        if !self.questions.take(now.instant) {
+            return self.refuse(About::Id(id), Refusal::Busy(1), out);
         }
         let learnt = self.identities.learn(identity, now.unix);
         self.learnt(None, learnt, out);
@@ -114,8 +120,21 @@ impl HostStream {
         }
     }
 
+    /// Asks the peer to send nothing to `domain` until [`Self::ask_to_go`].
+    pub fn ask_to_hold(&mut self, domain: Name, out: &mut Out) {
+        self.control(Control::Hold(domain), out);
+    }
+
+    /// Asks the peer to go on.
+    pub fn ask_to_go(&mut self, domain: Name, out: &mut Out) {
+        self.control(Control::Go(domain), out);
+    }
+
     fn hold(&mut self, domain: Name) {
-        for slot in self.slots_to(&domain) {
+        if self.held.contains(&domain) || self.held.len() >= HELD_DOMAINS {
+            return;
+        }
+        for slot in self.usable_slots_to(&domain) {
             self.mux.close(slot);
             self.watch_queue(slot);
         }
@@ -124,17 +143,18 @@ impl HostStream {
 
     fn go(&mut self, domain: &Name, out: &mut Out) {
         if self.held.remove(domain) {
-            for slot in self.slots_to(domain) {
+            for slot in self.usable_slots_to(domain) {
                 self.mux.open(slot);
             }
             out.actions.push(Action::Write);
         }
     }
 
-    /// The slots of all active pairs with a domain of the peer's.
-    fn slots_to(&self, domain: &Name) -> Vec<Slot> {
-        let to = |(slot, record): (Slot, &crate::pairs::PairRecord)| {
-            (record.active.is_some() && record.pair.remote == *domain).then_some(slot)
+    /// The slots of all pairs with a domain of the peer's that could send if it were not held.
+    fn usable_slots_to(&self, domain: &Name) -> Vec<Slot> {
+        let to = |(slot, record): (Slot, &PairRecord)| {
+            let usable = record.active.is_some() || matches!(record.run, Some(Run::Activating(..)));
+            (usable && record.pair.remote == *domain).then_some(slot)
         };
         self.pairs.iter().filter_map(to).collect()
     }

@@ -10,7 +10,7 @@ mod receive;
 mod send;
 mod timers;
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ use crate::now::Now;
 use crate::pair::Pair;
 use crate::pairs::{PairRecord, Pairs};
 use crate::stanza_error::Condition;
-use crate::stream_error::StreamError;
+use crate::stream_error::{Condition as StreamCondition, StreamError};
 use crate::transcript::Exporter;
 
 use timers::Timers;
@@ -151,14 +151,19 @@ pub struct HostStream {
     random: Random,
     chosen: bool,
     closing: bool,
+    /// The end was asked for: what the peer sends does not count any more.
+    over: bool,
     pairs: Pairs,
     identities: Identities,
     mux: Mux,
     timers: Timers,
-    queued_runs: std::collections::VecDeque<Slot>,
+    queued_runs: VecDeque<Slot>,
     our_runs: usize,
     their_runs: usize,
+    /// Requests that the peer may still make.
     budget: Budget,
+    /// Questions for identities that the peer may still ask: about one for each request.
+    questions: Budget,
     received: u64,
     pings: u64,
     held: HashSet<Name>,
@@ -181,15 +186,17 @@ impl HostStream {
             mux: Mux::new(config.limits.pair_queue_bytes, config.limits.host_queue_bytes),
             identities: Identities::new(peer.clone()),
             budget: Budget::new(config.limits.activations_per_second, now.instant),
+            questions: Budget::new(config.limits.activations_per_second, now.instant),
             config,
             peer,
             setting,
             random,
             chosen: false,
             closing: false,
+            over: false,
             pairs: Pairs::default(),
             timers: Timers::default(),
-            queued_runs: std::collections::VecDeque::new(),
+            queued_runs: VecDeque::new(),
             our_runs: 0,
             their_runs: 0,
             received: 0,
@@ -282,21 +289,22 @@ impl HostStream {
         self.mux.is_ready()
     }
 
-    /// Ends the stream from our side, behind everything that may be sent: `</stream:stream>`, with
-    /// `error` before it where there is one. What still waits is handed back.
+    /// Ends the stream from our side: behind the stanzas of active pairs, or at once with `error`.
+    ///
+    /// [`Self::has_work`] is false once all of it was handed out; what still waits then can be taken.
     pub fn close(&mut self, error: Option<&StreamError>, out: &mut Out) {
         if std::mem::replace(&mut self.closing, true) {
             return;
         }
         let end = error.map_or_else(|| Bytes::from_static(b"</stream:stream>"), StreamError::to_bytes);
-        self.mux.control(end);
+        self.mux.end(end, error.is_some());
         out.actions.push(Action::Write);
     }
 
     /// Sends back what waits for pairs that are not active: nobody will activate them any more.
     pub fn drain(&mut self, out: &mut Out) {
-        let slots: Vec<Slot> = self.pairs.iter().map(|(slot, _)| slot).collect();
-        for slot in slots.into_iter().filter(|slot| !self.mux.is_open(*slot)).collect::<Vec<_>>() {
+        let slots = self.pairs.iter().map(|(slot, _)| slot).filter(|slot| !self.mux.is_open(*slot));
+        for slot in slots.collect::<Vec<_>>() {
             for parcel in self.mux.take(slot) {
                 let (condition, text) = (Condition::RemoteServerTimeout, "this router shuts down".to_owned());
                 out.actions.push(Action::Bounce { stanza: parcel.bytes, condition, text });
@@ -316,7 +324,22 @@ impl HostStream {
 
     fn control(&mut self, control: Control, out: &mut Out) {
         self.mux.control(control.to_bytes());
+        self.control_queued(out);
+    }
+
+    /// A peer that makes us answer and does not read the answers is not served any longer.
+    fn control_queued(&mut self, out: &mut Out) {
         out.actions.push(Action::Write);
+        if self.mux.control_bytes() > self.config.limits.host_queue_bytes {
+            self.end(StreamError::new(StreamCondition::ResourceConstraint, "answers are not read"), out);
+        }
+    }
+
+    /// The stream is to end with `error`; nothing that comes behind counts.
+    fn end(&mut self, error: StreamError, out: &mut Out) {
+        if !std::mem::replace(&mut self.over, true) {
+            out.actions.push(Action::Close(Some(error)));
+        }
     }
 }
 

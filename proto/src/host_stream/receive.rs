@@ -3,33 +3,46 @@
 use bytes::Bytes;
 
 use super::{Action, Delivery, HostStream, Out};
-use crate::checker::{Root, Scope};
+use crate::checker::{Root, Scope, is_white};
 use crate::control::{Control, NAMESPACE, UndeliveredReason};
 use crate::element::Element;
 use crate::framer::Frame;
 use crate::host_iq;
+use crate::limits::CONTROL_BYTES;
 use crate::now::Now;
-use crate::stanza::{self, NotAStanza, Stanza};
+use crate::stanza::{self, Kind, NotAStanza, Stanza};
 use crate::stream_error::{Condition, StreamError};
 
 impl HostStream {
     /// Takes the next frame.
     pub fn frame(&mut self, now: Now, frame: Frame, out: &mut Out) {
+        if self.over {
+            return;
+        }
         match frame {
             Frame::Element(bytes) => self.element(now, &bytes, out),
-            Frame::TooLarge { .. } => self.hand_back(UndeliveredReason::TooLarge, out),
-            Frame::End => out.actions.push(Action::Close(None)),
-            Frame::Header(_) => {
-                let error = StreamError::new(Condition::InvalidXml, "a second stream header");
-                out.actions.push(Action::Close(Some(error)));
-            }
+            Frame::TooLarge { head, .. } if names_a_stanza(&head) => self.hand_back(UndeliveredReason::TooLarge, out),
+            Frame::TooLarge { .. } => self.control_too_large(out),
+            Frame::End => self.peer_closed(out),
+            Frame::Header(_) => self.end(StreamError::new(Condition::InvalidXml, "a second stream header"), out),
         }
+    }
+
+    fn peer_closed(&mut self, out: &mut Out) {
+        self.over = true;
+        out.actions.push(Action::Close(None));
+    }
+
+    fn control_too_large(&mut self, out: &mut Out) {
+        self.end(StreamError::new(Condition::PolicyViolation, "a control element is too large"), out);
     }
 
     fn element(&mut self, now: Now, bytes: &Bytes, out: &mut Out) {
         match stanza::read(bytes, &Scope::SERVER) {
             Ok(stanza) => self.stanza(now, bytes, &stanza, out),
             Err(NotAStanza::OtherElement(root)) => self.other_element(now, bytes, &root, out),
+            // What is no stanza was written by the host itself, and is not counted.
+            Err(NotAStanza::Malformed(malformed)) if !names_a_stanza(bytes) => self.end(malformed.stream_error(), out),
             Err(NotAStanza::Malformed(_)) if bytes.len() > self.config.limits.stanza_bytes => {
                 self.hand_back(UndeliveredReason::TooLarge, out);
             }
@@ -41,6 +54,9 @@ impl HostStream {
 
     /// Counts a stanza that goes no further, and tells its number.
     fn hand_back(&mut self, reason: UndeliveredReason, out: &mut Out) {
+        if !self.chosen {
+            return self.too_early(out);
+        }
         self.received += 1;
         self.undeliverable(self.received, reason, out);
     }
@@ -57,17 +73,26 @@ impl HostStream {
         }
         let (from, to) = (stanza.from_domain(), stanza.to_domain());
         let found = self.pairs.find(&(to, from));
-        let (Some(slot), Some(entry)) = (found, self.config.hosted.entry(to)) else {
+        let (Some(slot), Some(entry), false) = (found, self.config.hosted.entry(to), self.is_answer(stanza)) else {
             return self.stanza_of_no_pair(bytes, stanza, out);
         };
         let record = self.pairs.get_mut(slot);
         if record.active.as_ref().is_none_or(|active| active.expires <= now.unix) {
-            return self.hand_back(UndeliveredReason::PairNotActive, out);
+            return self.stanza_of_no_pair(bytes, stanza, out);
         }
         record.stanzas_in += 1;
         self.received += 1;
         let bytes = stanza::forward(bytes, stanza, &Scope::COMPONENT, self.peer_lang.as_deref());
         out.deliveries.push(Delivery { entry, n: self.received, bytes });
+    }
+
+    /// Whether it answers a probe of ours. A host's name may be a domain as well: then the pair of
+    /// the two hosts' names may be active, and the answer must not go to a local server.
+    fn is_answer(&self, stanza: &Stanza<'_>) -> bool {
+        let number = stanza.id().and_then(|id| id.strip_prefix('p')).and_then(|number| number.parse().ok());
+        host_iq::is_answer(stanza)
+            && (stanza.from(), stanza.to()) == (self.peer.as_str(), self.config.host.as_str())
+            && number.is_some_and(|number: u64| (1..=self.pings).contains(&number))
     }
 
     fn stanza_of_no_pair(&mut self, bytes: &[u8], stanza: &Stanza<'_>, out: &mut Out) {
@@ -89,7 +114,7 @@ impl HostStream {
             out.actions.push(Action::Alive);
         } else if let Some(answer) = host_iq::answer(bytes, stanza) {
             self.mux.push_own(answer);
-            out.actions.push(Action::Write);
+            self.control_queued(out);
         }
     }
 
@@ -101,22 +126,30 @@ impl HostStream {
     }
 
     fn other_element(&mut self, now: Now, bytes: &Bytes, root: &Root<'_>, out: &mut Out) {
+        let element = match Element::parse(bytes, &Scope::SERVER) {
+            Ok(element) => element,
+            Err(malformed) => return self.end(malformed.stream_error(), out),
+        };
         if root.namespace == NAMESPACE {
-            return match Element::parse(bytes, &Scope::SERVER) {
-                Ok(_) if bytes.len() > crate::limits::CONTROL_BYTES => {
-                    let error = StreamError::new(Condition::PolicyViolation, "a control element is too large");
-                    out.actions.push(Action::Close(Some(error)));
-                }
-                Ok(element) => self.control_arrived(now, &element, out),
-                Err(malformed) => out.actions.push(Action::Close(Some(malformed.stream_error()))),
-            };
+            if bytes.len() > CONTROL_BYTES {
+                return self.control_too_large(out);
+            }
+            return self.control_arrived(now, &element, out);
         }
-        let element = Element::parse(bytes, &Scope::SERVER).ok();
-        if let Some(error) = element.as_ref().and_then(StreamError::from_element) {
+        if let Some(error) = StreamError::from_element(&element) {
             out.actions.push(Action::PeerError(error));
-            return out.actions.push(Action::Close(None));
+            return self.peer_closed(out);
         }
         let text = format!("<{}/> does not belong here", root.name);
-        out.actions.push(Action::Close(Some(StreamError::new(Condition::UnsupportedStanzaType, text))));
+        self.end(StreamError::new(Condition::UnsupportedStanzaType, text), out);
     }
+}
+
+/// Whether an element that is not well-formed, or was too large to keep, was counted by its sender.
+fn names_a_stanza(bytes: &[u8]) -> bool {
+    let tag = bytes.strip_prefix(b"<").unwrap_or_default();
+    let is_end = |byte: &u8| is_white(*byte) || matches!(byte, b'/' | b'>');
+    let name = tag.split(is_end).next().unwrap_or_default();
+    let local = name.rsplit(|byte| *byte == b':').next().unwrap_or_default();
+    std::str::from_utf8(local).is_ok_and(|local| Kind::parse(local).is_some())
 }
