@@ -10,6 +10,7 @@ use crate::activation::{Proven, Run, Setting, initiator, responder};
 use crate::control::{Activate, Aid, Request, Response};
 use crate::crypto::{ActivationKey, CryptoOp, CryptoResult};
 use crate::identity::{OwnIdentity, PeerIdentity};
+use crate::limits::BUSY_SECONDS;
 use crate::name::Name;
 use crate::pair::Pair;
 use crate::refusal::Refusal;
@@ -167,6 +168,9 @@ impl DomainPair {
             (Phase::Idle, PairEvent::Open(aid, key)) => Ok(self.name_ourselves(Task::Open(aid, key))),
             (Phase::Idle, PairEvent::Serve(request, key)) => Ok(self.name_ourselves(Task::Serve(request, key))),
             (Phase::Naming(task), PairEvent::Crypto(CryptoResult::OwnIdentity(own))) => self.named(task, own),
+            (Phase::Meeting(task, own), PairEvent::PeerIdentity(Ok(peer))) if peer.domain != self.pair.remote => {
+                Ok((Phase::Meeting(task, own), None))
+            }
             (Phase::Meeting(task, own), PairEvent::PeerIdentity(peer)) => self.met(task, own, peer?),
             (phase, PairEvent::Response(response)) => Ok(responded(phase, response)),
             (phase, PairEvent::Delegation(delegation)) => delegated(phase, delegation),
@@ -235,9 +239,6 @@ fn delegated(phase: Phase, delegation: Delegation) -> Step {
         Delegation::Unknown(text) => Err(Failure::ours(Refusal::Busy(BUSY_SECONDS), text)),
     }
 }
-
-/// What a failing look-up asks the initiator to wait before it tries again.
-const BUSY_SECONDS: u32 = 5;
 
 fn computed(phase: Phase, result: CryptoResult) -> Step {
     let no_key = || Failure::ours(Refusal::Busy(BUSY_SECONDS), "the crypto operation failed; see the log above");
