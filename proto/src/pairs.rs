@@ -29,6 +29,8 @@ pub struct PairRecord {
     pub stanzas_out: u64,
     /// For the operator.
     pub last_error: Option<Box<str>>,
+    /// Stanzas may be under way to its slot: it was open once.
+    pub(crate) was_open: bool,
 }
 
 /// An activation in force.
@@ -116,7 +118,13 @@ impl PairRecord {
             stanzas_in: 0,
             stanzas_out: 0,
             last_error: None,
+            was_open: false,
         }
+    }
+
+    /// Whether the record is only a question of the peer's that came to nothing.
+    pub(crate) fn is_forgettable(&self) -> bool {
+        !self.was_open && self.active.is_none() && self.run.is_none() && self.pause.is_none()
     }
 
     /// For the status page.
@@ -156,6 +164,13 @@ impl Pairs {
         debug_assert_eq!(slot as usize, self.records.len(), "slots are given out in order");
         self.by_name.insert(pair.clone(), slot);
         self.records.push(PairRecord::new(pair));
+    }
+
+    /// Gives the slot of a record that is not needed any more to another pair.
+    pub(crate) fn replace(&mut self, slot: Slot, pair: Pair) {
+        let before = std::mem::replace(&mut self.records[slot as usize], PairRecord::new(pair.clone()));
+        self.by_name.remove(&before.pair);
+        self.by_name.insert(pair, slot);
     }
 
     /// Remembers that `aid` belongs to `slot`.

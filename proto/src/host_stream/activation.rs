@@ -11,7 +11,7 @@ use crate::control::{About, Activate, Aid, Control, DeactivateReason, Request, R
 use crate::crypto::ActivationKey;
 use crate::domain_pair::{Failure, PairAction, PairEvent, SaidBy};
 use crate::identities::Answer;
-use crate::limits::{ACTIVATION_TIMEOUT, CONCURRENT_RUNS, PENDING_ACTIVATIONS};
+use crate::limits::{ACTIVATION_TIMEOUT, BUSY_SECONDS, CONCURRENT_RUNS, PENDING_ACTIVATIONS};
 use crate::mux::Slot;
 use crate::now::Now;
 use crate::pair::Pair;
@@ -37,7 +37,7 @@ impl HostStream {
             let mut aid = Aid::default();
             (self.random)(&mut aid);
             self.set_run(slot, Some(Run::Asking(aid)));
-            self.timers.add(now.instant + ACTIVATION_TIMEOUT, slot, Timer::RunEnds(aid));
+            self.timers.set(now.instant + ACTIVATION_TIMEOUT, slot, Timer::RunEnds);
             let key = self.random_key();
             out.actions.push(Action::Changed(slot, PairChange::Requested));
             out.actions.push(Action::Pair(slot, PairEvent::Open(aid, key)));
@@ -50,25 +50,28 @@ impl HostStream {
         key
     }
 
-    /// The one place where a run begins or ends: keeps the index by id and the counts right.
-    fn set_run(&mut self, slot: Slot, run: Option<Run>) {
+    /// The one place where a run begins or ends, and what there was before: keeps the index by id,
+    /// the counts, and what belongs to a run right.
+    fn set_run(&mut self, slot: Slot, run: Option<Run>) -> Option<Run> {
+        let aid = run.as_ref().and_then(Run::aid);
         let before = std::mem::replace(&mut self.pairs.get_mut(slot).run, run);
-        if let Some(before) = &before {
-            *self.run_count(before) -= usize::from(before.aid().is_some());
-            if let Some(aid) = before.aid() {
-                self.pairs.forget_aid(&aid);
+        if let Some((ended, ours)) = before.as_ref().and_then(named) {
+            *self.run_count(ours) -= 1;
+            self.pairs.forget_aid(&ended);
+            if aid != Some(ended) {
+                self.identities.forget(slot);
+                self.timers.clear(slot, Timer::RunEnds);
             }
         }
-        let Some(run) = &self.pairs.get(slot).run else { return };
-        if let Some(aid) = run.aid() {
-            let ours = run.is_ours();
+        if let Some((aid, ours)) = self.pairs.get(slot).run.as_ref().and_then(named) {
+            *self.run_count(ours) += 1;
             self.pairs.name_run(aid, slot);
-            *(if ours { &mut self.our_runs } else { &mut self.their_runs }) += 1;
         }
+        before
     }
 
-    fn run_count(&mut self, run: &Run) -> &mut usize {
-        if run.is_ours() { &mut self.our_runs } else { &mut self.their_runs }
+    fn run_count(&mut self, ours: bool) -> &mut usize {
+        if ours { &mut self.our_runs } else { &mut self.their_runs }
     }
 
     /// What the actor of the pair in `slot` says about run `aid`; of a run that is over, nothing counts.
@@ -99,15 +102,22 @@ impl HostStream {
                 self.control(Control::Activate(activate), out);
                 self.open(slot, out);
             }
-            PairAction::Fail(failure) if ours => self.end_run(now, slot, Err(failure), out),
-            PairAction::Fail(failure) => {
-                self.set_run(slot, None);
-                out.actions.push(Action::EndPair(slot));
-                self.refuse(About::Aid(aid), failure.refusal, out);
-                out.actions.push(Action::Changed(slot, PairChange::RefusedPeer(failure)));
-                self.go_on(now, slot, out);
-            }
+            PairAction::Fail(failure) => self.run_failed(now, slot, aid, failure, out),
             PairAction::Crypto(_) | PairAction::CheckDelegation(_) => (),
+        }
+    }
+
+    fn run_failed(&mut self, now: Now, slot: Slot, aid: Aid, failure: Failure, out: &mut Out) {
+        let ours = self.pairs.get(slot).run.as_ref().is_some_and(Run::is_ours);
+        // The responder waits for an <activate/> that will not come.
+        let found_by_us = failure.said_by == SaidBy::Us && failure.refusal == Refusal::BadProof;
+        if !ours || found_by_us {
+            self.refuse(About::Aid(aid), failure.refusal, out);
+        }
+        if ours {
+            self.fail_run(now, slot, failure, out);
+        } else {
+            self.refuse_run(now, slot, failure, out);
         }
     }
 
@@ -133,39 +143,47 @@ impl HostStream {
 
     /// The pair may send, whatever waits goes out; stanzas come here directly from now on.
     fn open(&mut self, slot: Slot, out: &mut Out) {
-        if !self.held.contains(&self.pairs.get(slot).pair.remote) {
+        let record = self.pairs.get_mut(slot);
+        record.was_open = true;
+        if !self.held.contains(&record.pair.remote) {
             self.mux.open(slot);
         }
         out.actions.push(Action::RouteUp(slot));
         out.actions.push(Action::Write);
     }
 
-    /// A run of ours is over: with an activation in force, or why not.
-    pub(super) fn end_run(&mut self, now: Now, slot: Slot, result: Result<Active, Failure>, out: &mut Out) {
-        self.set_run(slot, None);
+    /// The pair may not send any more: what waits is watched.
+    fn shut(&mut self, slot: Slot, out: &mut Out) {
+        self.mux.close(slot);
+        self.watch_queue(slot);
+        out.actions.push(Action::RouteDown(slot));
+    }
+
+    /// A run of ours is over without an activation.
+    pub(super) fn fail_run(&mut self, now: Now, slot: Slot, failure: Failure, out: &mut Out) {
+        let run = self.set_run(slot, None);
         out.actions.push(Action::EndPair(slot));
-        match result {
-            Ok(active) => self.activated(now, slot, active, out),
-            Err(failure) => self.run_failed(now, slot, failure, out),
+        if matches!(run, Some(Run::Activating(..))) && self.pairs.get(slot).active.is_none() {
+            self.shut(slot, out);
+        }
+        let record = self.pairs.get_mut(slot);
+        let retries = failure.refusal == Refusal::StaleIdentity && record.stale_runs == 0;
+        record.stale_runs = u8::from(retries);
+        if retries {
+            self.queue_run(now, slot, out);
+        } else {
+            self.pause(now, slot, &failure, out);
+            out.actions.push(Action::Changed(slot, PairChange::Refused(failure)));
         }
         self.start_runs(now, out);
     }
 
-    fn run_failed(&mut self, now: Now, slot: Slot, failure: Failure, out: &mut Out) {
-        if self.pairs.get(slot).active.is_none() && self.mux.is_open(slot) {
-            self.mux.close(slot);
-            out.actions.push(Action::RouteDown(slot));
-            self.watch_queue(slot);
-        }
-        let record = self.pairs.get_mut(slot);
-        if failure.refusal == Refusal::StaleIdentity && record.stale_runs == 0 {
-            record.stale_runs = 1;
-            self.queue_run(now, slot, out);
-            return;
-        }
-        record.stale_runs = 0;
-        self.pause(now, slot, &failure, out);
-        out.actions.push(Action::Changed(slot, PairChange::Refused(failure)));
+    /// A run of the peer's is over without an activation: stanzas of ours may ask for one of ours.
+    pub(super) fn refuse_run(&mut self, now: Now, slot: Slot, failure: Failure, out: &mut Out) {
+        self.set_run(slot, None);
+        out.actions.push(Action::EndPair(slot));
+        out.actions.push(Action::Changed(slot, PairChange::RefusedPeer(failure)));
+        self.go_on(now, slot, out);
     }
 
     fn activated(&mut self, now: Now, slot: Slot, active: Active, out: &mut Out) {
@@ -179,10 +197,11 @@ impl HostStream {
             self.pairs.forget_aid(&before.aid);
         }
         self.pairs.name_run(aid, slot);
-        let life = Duration::from_secs(expires.saturating_sub(now.unix));
+        let life = now.at_unix(expires).saturating_duration_since(now.instant);
         let renewal = now.instant + self.renewal(life, initiated);
-        self.timers.add(renewal, slot, Timer::Renew(aid));
-        self.timers.add(now.instant + life, slot, Timer::Expire(aid));
+        self.timers.set(renewal, slot, Timer::Renew);
+        self.timers.clear(slot, Timer::Expire);
+        self.timers.clear(slot, Timer::Resume);
         self.open(slot, out);
         out.actions.push(Action::Changed(slot, PairChange::Activated { initiated, expires }));
     }
@@ -197,22 +216,29 @@ impl HostStream {
 
     /// The activation is not in force any more; what waits goes through a fresh run.
     pub(super) fn deactivated(&mut self, now: Now, slot: Slot, out: &mut Out) {
-        let Some(active) = self.pairs.get_mut(slot).active.take() else { return };
+        if self.forget_active(slot).is_some() {
+            self.shut(slot, out);
+            self.go_on(now, slot, out);
+        }
+    }
+
+    fn forget_active(&mut self, slot: Slot) -> Option<Active> {
+        let active = self.pairs.get_mut(slot).active.take()?;
         self.pairs.forget_aid(&active.aid);
-        self.mux.close(slot);
-        out.actions.push(Action::RouteDown(slot));
-        self.go_on(now, slot, out);
+        self.timers.clear(slot, Timer::Renew);
+        self.timers.clear(slot, Timer::Expire);
+        Some(active)
     }
 
     fn go_on(&mut self, now: Now, slot: Slot, out: &mut Out) {
         if self.mux.oldest(slot).is_some() && !self.mux.is_open(slot) {
-            self.watch_queue(slot);
             self.want(now, slot, out);
         }
     }
 
     fn active(&self, now: Now, aid: Aid, proven: Box<Proven>, initiated: bool) -> Active {
-        let expires = (now.unix + self.config.activation_lifetime.as_secs()).min(proven.certificates_end);
+        let life = self.config.activation_lifetime.as_secs();
+        let expires = now.unix.saturating_add(life).min(proven.certificates_end);
         Active { aid, since: now.unix, expires, initiated, proven }
     }
 
@@ -222,15 +248,16 @@ impl HostStream {
         let aid = request.aid;
         match self.admit(now, &request) {
             Ok(slot) => {
+                let before = self.set_run(slot, Some(Run::Serving(aid)));
                 out.actions.push(Action::EndPair(slot));
-                if self.pairs.get(slot).active.is_none() && self.mux.is_open(slot) {
-                    self.mux.close(slot);
-                    out.actions.push(Action::RouteDown(slot));
+                if matches!(before, Some(Run::Activating(..))) && self.pairs.get(slot).active.is_none() {
+                    self.shut(slot, out);
                 }
-                self.set_run(slot, Some(Run::Serving(aid)));
-                self.timers.add(now.instant + ACTIVATION_TIMEOUT, slot, Timer::RunEnds(aid));
+                self.timers.set(now.instant + ACTIVATION_TIMEOUT, slot, Timer::RunEnds);
                 let key = self.random_key();
                 out.actions.push(Action::Pair(slot, PairEvent::Serve(Box::new(request), key)));
+                // A run of ours may have made room for the peer's.
+                self.start_runs(now, out);
             }
             Err(refusal) => self.refuse(About::Aid(aid), refusal, out),
         }
@@ -247,15 +274,15 @@ impl HostStream {
             return Err(Refusal::Policy);
         }
         let pair = Pair { local: request.responder.clone(), remote: request.initiator.clone() };
-        let known = self.pairs.find(&pair);
-        let asking = known.and_then(|slot| self.pairs.get(slot).run.as_ref());
-        if asking.is_some_and(|run| run.is_ours() && run.aid().is_some()) && self.decides() {
+        let run = self.pairs.find(&pair).and_then(|slot| self.pairs.get(slot).run.as_ref());
+        let asking = run.and_then(named).is_some_and(|(_, ours)| ours);
+        if asking && self.decides() {
             return Err(Refusal::Glare);
         }
         if self.their_runs >= PENDING_ACTIVATIONS || !self.budget.take(now.instant) {
             return Err(Refusal::Busy(1));
         }
-        Ok(known.unwrap_or_else(|| self.slot(&pair)))
+        self.slot_for_peer(&pair).ok_or(Refusal::Busy(BUSY_TABLE))
     }
 
     /// Step 3 arrived.
@@ -269,47 +296,43 @@ impl HostStream {
 
     /// Step 5 arrived: compared, and in force before the next element is looked at.
     pub(super) fn activate(&mut self, now: Now, activate: &Activate, out: &mut Out) {
-        let about = About::Aid(activate.aid);
-        let Some(slot) = self.pairs.find_aid(&activate.aid) else {
-            return self.refuse(about, Refusal::Malformed, out);
+        let (aid, slot) = (activate.aid, self.pairs.find_aid(&activate.aid));
+        let responded = |slot: &Slot| match &self.pairs.get(*slot).run {
+            Some(Run::Responded(pending, ..)) => *pending == aid,
+            Some(Run::Queued | Run::Asking(_) | Run::Activating(..) | Run::Serving(_)) | None => false,
         };
-        let record = self.pairs.get(slot);
-        let Some(Run::Responded(aid, expected, _)) = &record.run else {
-            return self.refuse(about, Refusal::Malformed, out);
+        let Some(slot) = slot.filter(responded) else {
+            return self.refuse(About::Aid(aid), Refusal::Malformed, out);
         };
-        let names = activate.initiator == record.pair.remote && activate.responder == record.pair.local;
-        let holds = *aid == activate.aid && names && expected.matches(&activate.confirm);
-        let run = self.pairs.get_mut(slot).run.take();
-        self.their_runs -= 1;
-        self.pairs.forget_aid(&activate.aid);
-        match run {
-            Some(Run::Responded(aid, _, proven)) if holds => {
-                let active = self.active(now, aid, proven, false);
-                self.control(Control::Active { aid, expires: active.expires }, out);
-                self.activated(now, slot, active, out);
-            }
-            Some(_) | None => {
-                self.refuse(about, Refusal::BadProof, out);
-                let failure = Failure::from(Refusal::BadProof);
-                out.actions.push(Action::Changed(slot, PairChange::RefusedPeer(failure)));
-                self.go_on(now, slot, out);
-            }
+        let Some(Run::Responded(_, expected, proven)) = self.set_run(slot, None) else { return };
+        let pair = &self.pairs.get(slot).pair;
+        let names = activate.initiator == pair.remote && activate.responder == pair.local;
+        if names && expected.matches(&activate.confirm) {
+            let active = self.active(now, aid, proven, false);
+            self.control(Control::Active { aid, expires: active.expires }, out);
+            self.activated(now, slot, active, out);
+        } else {
+            self.refuse(About::Aid(aid), Refusal::BadProof, out);
+            self.refuse_run(now, slot, Refusal::BadProof.into(), out);
         }
     }
 
     /// The peer has the pair active: from here on its stanzas are taken as well.
     pub(super) fn active_arrived(&mut self, now: Now, aid: Aid, expires: u64, out: &mut Out) {
-        let Some(slot) = self.pairs.find_aid(&aid) else { return };
-        let record = self.pairs.get_mut(slot);
-        match record.run.take() {
-            Some(Run::Activating(ours, proven)) if ours == aid => {
-                record.run = Some(Run::Asking(aid));
-                let mut active = self.active(now, aid, proven, true);
-                active.expires = active.expires.min(expires);
-                self.end_run(now, slot, Ok(active), out);
-            }
-            run => record.run = run,
+        let activating = |slot: &Slot| match &self.pairs.get(*slot).run {
+            Some(Run::Activating(pending, _)) => *pending == aid,
+            Some(Run::Queued | Run::Asking(_) | Run::Serving(_) | Run::Responded(..)) | None => false,
+        };
+        let Some(slot) = self.pairs.find_aid(&aid).filter(activating) else { return };
+        if expires <= now.unix {
+            let (refusal, text) = (Refusal::Busy(BUSY_SECONDS), "it ended before it began".to_owned());
+            return self.fail_run(now, slot, Failure { refusal, said_by: SaidBy::Peer, text }, out);
         }
+        let Some(Run::Activating(_, proven)) = self.set_run(slot, None) else { return };
+        let mut active = self.active(now, aid, proven, true);
+        active.expires = active.expires.min(expires);
+        self.activated(now, slot, active, out);
+        self.start_runs(now, out);
     }
 
     /// The peer refused a request or an `<activate/>` of ours, or our response.
@@ -324,13 +347,11 @@ impl HostStream {
             }
             About::Aid(aid) => {
                 let Some(slot) = self.pairs.find_aid(aid) else { return };
-                match &self.pairs.get(slot).run {
-                    Some(run) if run.aid() == Some(*aid) && run.is_ours() => self.end_run(now, slot, Err(failure), out),
-                    Some(Run::Responded(..)) => {
-                        self.set_run(slot, None);
-                        self.go_on(now, slot, out);
-                    }
-                    Some(_) | None => (),
+                let run = self.pairs.get(slot).run.as_ref().filter(|run| run.aid() == Some(*aid));
+                match run {
+                    Some(Run::Asking(_) | Run::Activating(..)) => self.fail_run(now, slot, failure, out),
+                    Some(Run::Responded(..)) => self.refuse_run(now, slot, failure, out),
+                    Some(Run::Queued | Run::Serving(_)) | None => (),
                 }
             }
         }
@@ -345,19 +366,42 @@ impl HostStream {
         }
     }
 
-    /// Ends an activation from our side: behind the pair's last stanza, or before it where a key is compromised.
+    /// Ends an activation from our side: behind the pair's last stanza, or before it where a key is
+    /// compromised. A run that would bring it back ends with it.
     pub fn deactivate(&mut self, slot: Slot, reason: DeactivateReason, out: &mut Out) {
-        let Some(active) = self.pairs.get_mut(slot).active.take() else { return };
-        self.pairs.forget_aid(&active.aid);
-        let element = Control::Deactivate { aid: active.aid, reason }.to_bytes();
+        let run = self.set_run(slot, None);
+        out.actions.push(Action::EndPair(slot));
+        let proven = match run {
+            Some(Run::Activating(aid, _)) => Some(aid),
+            Some(Run::Queued | Run::Asking(_) | Run::Serving(_) | Run::Responded(..)) | None => None,
+        };
+        let active = self.forget_active(slot).map(|active| active.aid);
+        for aid in proven.into_iter().chain(active) {
+            self.send_deactivate(slot, aid, reason);
+        }
+        if proven.is_some() || active.is_some() {
+            out.actions.push(Action::RouteDown(slot));
+            out.actions.push(Action::Changed(slot, PairChange::Deactivated(reason)));
+            out.actions.push(Action::Write);
+            self.watch_queue(slot);
+        }
+    }
+
+    fn send_deactivate(&mut self, slot: Slot, aid: Aid, reason: DeactivateReason) {
+        let element = Control::Deactivate { aid, reason }.to_bytes();
         if reason == DeactivateReason::KeyCompromise {
             self.mux.close(slot);
             self.mux.control(element);
         } else {
             self.mux.control_behind(slot, element);
         }
-        out.actions.push(Action::RouteDown(slot));
-        out.actions.push(Action::Changed(slot, PairChange::Deactivated(reason)));
-        out.actions.push(Action::Write);
     }
+}
+
+/// How long a peer is asked to wait that has named as many pairs as a link may have.
+const BUSY_TABLE: u32 = 60;
+
+/// A run's id, and whether we asked for it; nothing while it waits for its turn.
+fn named(run: &Run) -> Option<(Aid, bool)> {
+    run.aid().map(|aid| (aid, run.is_ours()))
 }

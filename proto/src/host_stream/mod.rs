@@ -154,6 +154,8 @@ pub struct HostStream {
     /// The end was asked for: what the peer sends does not count any more.
     over: bool,
     pairs: Pairs,
+    /// Slots of pairs that the peer asked for, the oldest first; those that were proved are dropped late.
+    unproven: VecDeque<Slot>,
     identities: Identities,
     mux: Mux,
     timers: Timers,
@@ -195,6 +197,7 @@ impl HostStream {
             closing: false,
             over: false,
             pairs: Pairs::default(),
+            unproven: VecDeque::new(),
             timers: Timers::default(),
             queued_runs: VecDeque::new(),
             our_runs: 0,
@@ -269,6 +272,12 @@ impl HostStream {
     #[must_use]
     pub fn sent(&mut self) -> u64 {
         self.mux.copies().count()
+    }
+
+    /// Time-outs that are set, for a look at what a link costs.
+    #[must_use]
+    pub fn timers(&self) -> usize {
+        self.timers.len()
     }
 
     /// When [`Self::handle_timeout`] is to be called.

@@ -6,6 +6,7 @@ use super::timers::Timer;
 use super::{Action, HostStream, Out};
 use crate::control::UndeliveredReason;
 use crate::domain_pair::Failure;
+use crate::limits::{PAIRS, UNPROVEN_PAIRS};
 use crate::mux::{QueueFull, Slot};
 use crate::now::Now;
 use crate::pair::Pair;
@@ -22,6 +23,37 @@ impl HostStream {
         let slot = self.mux.add();
         self.pairs.add(slot, pair.clone());
         slot
+    }
+
+    /// The slot of a pair that the peer asks for; `None` where it has named too many.
+    ///
+    /// Anybody can name pairs without end: of those that nobody has proved, the oldest give way.
+    pub(super) fn slot_for_peer(&mut self, pair: &Pair) -> Option<Slot> {
+        if let Some(slot) = self.pairs.find(pair) {
+            return Some(slot);
+        }
+        for _ in 0..self.unproven.len() {
+            if self.unproven.len() < UNPROVEN_PAIRS {
+                break;
+            }
+            let slot = self.unproven.pop_front()?;
+            let record = self.pairs.get(slot);
+            if record.was_open {
+                continue;
+            }
+            let gives_way = record.is_forgettable() && self.mux.is_unused(slot);
+            self.unproven.push_back(slot);
+            if gives_way {
+                self.pairs.replace(slot, pair.clone());
+                return Some(slot);
+            }
+        }
+        if self.unproven.len() >= UNPROVEN_PAIRS || self.pairs.len() >= PAIRS {
+            return None;
+        }
+        let slot = self.slot(pair);
+        self.unproven.push_back(slot);
+        Some(slot)
     }
 
     /// Queues stanzas of one pair, and asks for the pair where it is not active.
@@ -96,9 +128,9 @@ impl HostStream {
             self.deactivated(now, slot, out);
         } else {
             self.mux.close(slot);
+            self.watch_queue(slot);
             self.want(now, slot, out);
         }
-        self.watch_queue(slot);
     }
 
     /// Remembers a failure: stanzas bounce at once meanwhile, or wait where the peer is only busy.
@@ -120,7 +152,7 @@ impl HostStream {
         let bounces = refusal.is_some() && record.active.is_none();
         record.last_error = Some(failure.text.clone().into_boxed_str());
         record.pause = Some(Pause { until, refusal });
-        self.timers.add(until, slot, Timer::Resume);
+        self.timers.set(until, slot, Timer::Resume);
         if bounces {
             self.bounce_all(slot, failure, out);
         }

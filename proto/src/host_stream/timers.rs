@@ -1,51 +1,65 @@
 //! Every time-out of a host stream: one ordered set, so that the actor needs one timer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
 
 use super::{Action, HostStream, Out, PairChange};
-use crate::control::{About, Aid, Control, DeactivateReason};
+use crate::control::{About, Control, DeactivateReason};
+use crate::domain_pair::{Failure, SaidBy};
+use crate::limits::BUSY_SECONDS;
 use crate::mux::Slot;
 use crate::now::Now;
-use crate::pairs::Run;
 use crate::refusal::Refusal;
 use crate::stanza_error::Condition;
 
-/// What is to happen then. Timers are not cancelled: when one fires, it is checked against the
-/// record, and one that has nothing to do any more does nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What is to happen to a pair then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Timer {
     /// The run ends unless it has succeeded.
-    RunEnds(Aid),
+    RunEnds,
     /// A pause is over: ask again if stanzas wait.
     Resume,
     /// Renew the activation.
-    Renew(Aid),
+    Renew,
     /// The activation ends.
-    Expire(Aid),
+    Expire,
     /// Stanzas have waited long enough.
     Overdue,
 }
 
+/// At most one time-out of each kind for a pair, so that no peer can pile them up.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
-    set: BTreeMap<(Instant, u64), (Slot, Timer)>,
-    next: u64,
+    due: BTreeSet<(Instant, Slot, Timer)>,
+    set: HashMap<(Slot, Timer), Instant>,
 }
 
 impl Timers {
-    pub(super) fn add(&mut self, at: Instant, slot: Slot, timer: Timer) {
-        self.next += 1;
-        self.set.insert((at, self.next), (slot, timer));
+    /// Sets a time-out, in place of the one that was set before.
+    pub(super) fn set(&mut self, at: Instant, slot: Slot, timer: Timer) {
+        self.clear(slot, timer);
+        self.set.insert((slot, timer), at);
+        self.due.insert((at, slot, timer));
+    }
+
+    pub(super) fn clear(&mut self, slot: Slot, timer: Timer) {
+        if let Some(at) = self.set.remove(&(slot, timer)) {
+            self.due.remove(&(at, slot, timer));
+        }
     }
 
     pub(super) fn first(&self) -> Option<Instant> {
-        self.set.keys().next().map(|(at, _)| *at)
+        self.due.first().map(|(at, ..)| *at)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.due.len()
     }
 
     fn pop_due(&mut self, now: Instant) -> Option<(Slot, Timer)> {
-        let first = self.set.first_entry()?;
-        (first.key().0 <= now).then(|| first.remove())
+        let (_, slot, timer) = self.due.first().copied().filter(|(at, ..)| *at <= now)?;
+        self.clear(slot, timer);
+        Some((slot, timer))
     }
 }
 
@@ -54,50 +68,51 @@ impl HostStream {
     pub fn handle_timeout(&mut self, now: Now, out: &mut Out) {
         while let Some((slot, timer)) = self.timers.pop_due(now.instant) {
             match timer {
-                Timer::RunEnds(aid) => self.run_timed_out(now, slot, aid, out),
+                Timer::RunEnds => self.run_timed_out(now, slot, out),
                 Timer::Resume => self.pause_ended(now, slot, out),
-                Timer::Renew(aid) => self.renew(now, slot, aid, out),
-                Timer::Expire(aid) => self.expire(now, slot, aid, out),
+                Timer::Renew => self.renew(now, slot, out),
+                Timer::Expire => self.expire(now, slot, out),
                 Timer::Overdue => self.bounce_overdue(now, slot, out),
             }
         }
     }
 
-    fn run_timed_out(&mut self, now: Now, slot: Slot, aid: Aid, out: &mut Out) {
-        let Some(run) = self.pairs.get(slot).run.as_ref().filter(|run| run.aid() == Some(aid)) else { return };
-        let refusal = Refusal::Busy(crate::limits::GLARE_WAIT.as_secs() as u32);
-        if matches!(run, Run::Serving(_)) {
+    fn run_timed_out(&mut self, now: Now, slot: Slot, out: &mut Out) {
+        let Some(run) = &self.pairs.get(slot).run else { return };
+        let (aid, ours) = (run.aid(), run.is_ours());
+        let refusal = Refusal::Busy(BUSY_SECONDS);
+        let text = "no proof within the time for pending activations".to_owned();
+        let failure = Failure { refusal, said_by: SaidBy::Us, text };
+        if ours {
+            return self.fail_run(now, slot, failure, out);
+        }
+        self.refuse_run(now, slot, failure, out);
+        if let Some(aid) = aid {
             self.control(Control::Refused { about: About::Aid(aid), refusal }, out);
         }
-        let mut failure: crate::domain_pair::Failure = refusal.into();
-        "no proof within the time for pending activations".clone_into(&mut failure.text);
-        self.end_run(now, slot, Err(failure), out);
     }
 
     fn pause_ended(&mut self, now: Now, slot: Slot, out: &mut Out) {
         let record = self.pairs.get_mut(slot);
-        if record.pause.as_ref().is_some_and(|pause| pause.until <= now.instant) {
-            record.pause = None;
-        }
-        if self.mux.oldest(slot).is_some() {
+        record.pause = None;
+        if record.active.is_some() {
+            // What failed was a renewal.
+            self.renew(now, slot, out);
+        } else if self.mux.oldest(slot).is_some() {
             self.want(now, slot, out);
         }
     }
 
-    fn renew(&mut self, now: Now, slot: Slot, aid: Aid, out: &mut Out) {
-        let record = self.pairs.get(slot);
-        let due = record.active.as_ref().is_some_and(|active| active.aid == aid) && record.run.is_none();
-        if due {
-            self.queue_run(now, slot, out);
-        }
+    /// The end of the activation is set now, so that a pair that rests has one time-out.
+    fn renew(&mut self, now: Now, slot: Slot, out: &mut Out) {
+        let Some(active) = &self.pairs.get(slot).active else { return };
+        self.timers.set(now.at_unix(active.expires), slot, Timer::Expire);
+        self.queue_run(now, slot, out);
     }
 
-    fn expire(&mut self, now: Now, slot: Slot, aid: Aid, out: &mut Out) {
-        let record = self.pairs.get_mut(slot);
-        if record.active.as_ref().is_none_or(|active| active.aid != aid) {
-            return;
-        }
-        let reason = DeactivateReason::Expired;
+    fn expire(&mut self, now: Now, slot: Slot, out: &mut Out) {
+        let Some(active) = &self.pairs.get(slot).active else { return };
+        let (aid, reason) = (active.aid, DeactivateReason::Expired);
         self.deactivated(now, slot, out);
         self.control(Control::Deactivate { aid, reason }, out);
         out.actions.push(Action::Changed(slot, PairChange::Deactivated(reason)));
@@ -121,7 +136,7 @@ impl HostStream {
     /// Sets the timer that bounces the oldest stanza of a closed queue.
     pub(super) fn watch_queue(&mut self, slot: Slot) {
         if let (Some(oldest), false) = (self.mux.oldest(slot), self.mux.is_open(slot)) {
-            self.timers.add(oldest + self.config.limits.stanza_wait, slot, Timer::Overdue);
+            self.timers.set(oldest + self.config.limits.stanza_wait, slot, Timer::Overdue);
         }
     }
 }
