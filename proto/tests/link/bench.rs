@@ -1,0 +1,547 @@
+//! Two host streams on virtual time, with everything between and around them that actors would be.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use heteronym_proto::control::{Aid, Control};
+use heteronym_proto::crypto::{CryptoOp, CryptoResult};
+use heteronym_proto::domain_pair::{Delegation, DomainPair, PairAction, PairEvent};
+use heteronym_proto::framer::{Frame, Framer};
+use heteronym_proto::host_stream::{Action, HostStream, HostStreamConfig, IdentityQuestion, Out, PairChange};
+use heteronym_proto::hosted::Hosted;
+use heteronym_proto::identity::Identity;
+use heteronym_proto::limits::{CONTROL_BYTES, Limits};
+use heteronym_proto::mux::Slot;
+use heteronym_proto::name::Name;
+use heteronym_proto::now::Now;
+use heteronym_proto::pair::Pair;
+use heteronym_proto::pairs::PairRecord;
+use heteronym_proto::refusal::Refusal;
+use heteronym_proto::stanza_error::Condition;
+use heteronym_proto::stream_error::StreamError;
+use heteronym_proto::suite::KeyType;
+use heteronym_proto::transcript::Exporter;
+
+use crate::vault::{Certificate, Vault};
+
+/// The host with the smaller name, which decides.
+pub(crate) const MINE: &str = "xmpp.my.isp";
+/// The other one.
+pub(crate) const OTHER: &str = "xmpp.other.isp";
+/// The wall clock at the start: an hour after midnight, so that no KEM key ends meanwhile.
+pub(crate) const UNIX: u64 = 1_795_305_600 + 3600;
+
+pub(crate) const HEADER: &[u8] =
+    b"<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' version='1.0'>";
+
+pub(crate) fn name(text: &str) -> Name {
+    Name::parse(text).expect("a name")
+}
+
+pub(crate) fn pair(local: &str, remote: &str) -> Pair {
+    Pair { local: name(local), remote: name(remote) }
+}
+
+pub(crate) fn message(from: &str, to: &str, body: &str) -> String {
+    format!("<message from='u@{from}/r' to='v@{to}'><body>{body}</body></message>")
+}
+
+/// What one host stream's shell does, and what came of it.
+pub(crate) struct Side {
+    pub(crate) stream: HostStream,
+    pub(crate) vault: Vault,
+    /// Answers to delegation questions; a domain that is not here is delegated.
+    pub(crate) delegations: HashMap<Name, Delegation>,
+    /// Crypto results and delegations are held back while this is set.
+    pub(crate) frozen: bool,
+    /// Of the stanzas that were delivered: number and bytes.
+    pub(crate) delivered: Vec<(u64, String)>,
+    pub(crate) bounced: Vec<(String, Condition)>,
+    pub(crate) changes: Vec<(Pair, PairChange)>,
+    pub(crate) refused: Vec<&'static str>,
+    pub(crate) closed: Option<Option<StreamError>>,
+    pub(crate) peer_error: Option<StreamError>,
+    pub(crate) chosen: usize,
+    pub(crate) alive: usize,
+    /// Names of the crypto operations and look-ups, in order.
+    pub(crate) operations: Vec<&'static str>,
+    routes: HashMap<Slot, bool>,
+    actors: HashMap<Slot, (Aid, DomainPair)>,
+    work: VecDeque<Work>,
+    slow: VecDeque<Work>,
+    framer: Framer,
+}
+
+enum Work {
+    Tell(Slot, Aid, PairEvent),
+    Crypto(Slot, Aid, CryptoOp),
+    Delegation(Slot, Aid, Name),
+    Check(CryptoOp),
+    Show(IdentityQuestion),
+}
+
+/// How a side is made.
+pub(crate) struct Setup {
+    pub(crate) host: &'static str,
+    pub(crate) domains: Vec<Certificate>,
+    pub(crate) limits: Limits,
+    pub(crate) lifetime: Duration,
+    pub(crate) denied: Vec<&'static str>,
+    pub(crate) exporter: [u8; 64],
+}
+
+impl Setup {
+    pub(crate) fn new(host: &'static str, domains: Vec<Certificate>) -> Self {
+        let lifetime = Duration::from_secs(12 * 3600);
+        Self { host, domains, limits: Limits::default(), lifetime, denied: Vec::new(), exporter: [7; 64] }
+    }
+
+    /// Our host, with two domains; the first has an RSA key.
+    pub(crate) fn mine() -> Self {
+        let domains =
+            vec![Certificate::new("saramago.lit", KeyType::Rsa), Certificate::new("camoes.lit", KeyType::P256)];
+        Self::new(MINE, domains)
+    }
+
+    /// The other host, with two domains of P-256 keys.
+    pub(crate) fn other() -> Self {
+        let domains =
+            vec![Certificate::new("pessoa.lit", KeyType::P256), Certificate::new("sophia.lit", KeyType::P256)];
+        Self::new(OTHER, domains)
+    }
+}
+
+impl Side {
+    pub(crate) fn new(setup: Setup, peer: &str, now: Now) -> Self {
+        let host = name(setup.host);
+        let hosted: Hosted = (0..).zip(&setup.domains).map(|(at, domain)| (domain.domain().clone(), at)).collect();
+        let config = HostStreamConfig {
+            host: host.clone(),
+            hosted: Arc::new(hosted),
+            limits: setup.limits,
+            activation_lifetime: setup.lifetime,
+            denied: Arc::new(setup.denied.into_iter().map(name).collect()),
+        };
+        let mut framer = Framer::new(config.limits.stanza_bytes.max(CONTROL_BYTES));
+        framer.push(BytesMut::from(HEADER));
+        assert!(matches!(framer.next_frame(), Ok(Some(Frame::Header(_)))));
+        let random = seeded(setup.host);
+        let stream = HostStream::new(config, name(peer), Exporter::new(&setup.exporter), None, random, now);
+        Self {
+            stream,
+            vault: Vault::new(&host, setup.domains),
+            delegations: HashMap::new(),
+            frozen: false,
+            delivered: Vec::new(),
+            bounced: Vec::new(),
+            changes: Vec::new(),
+            refused: Vec::new(),
+            closed: None,
+            peer_error: None,
+            chosen: 0,
+            alive: 0,
+            operations: Vec::new(),
+            routes: HashMap::new(),
+            actors: HashMap::new(),
+            work: VecDeque::new(),
+            slow: VecDeque::new(),
+            framer,
+        }
+    }
+
+    /// Lets the core do something, and performs what it wants done.
+    pub(crate) fn act<T>(&mut self, now: Now, act: impl FnOnce(&mut HostStream, &mut Out) -> T) -> T {
+        let mut out = Out::default();
+        let result = act(&mut self.stream, &mut out);
+        self.perform(out);
+        self.settle(now);
+        result
+    }
+
+    /// A stanza from one of our users.
+    pub(crate) fn send(&mut self, now: Now, local: &str, remote: &str, body: &str) {
+        let stanza = Bytes::from(message(local, remote, body));
+        self.act(now, |stream, out| {
+            let slot = stream.slot(&pair(local, remote));
+            stream.send(now, slot, [stanza], out);
+        });
+    }
+
+    /// Bytes from the peer.
+    pub(crate) fn feed(&mut self, now: Now, bytes: &[u8], tap: &mut dyn FnMut(Frame) -> Vec<Frame>) {
+        self.framer.push(BytesMut::from(bytes));
+        while let Some(frame) = self.framer.next_frame().expect("what we send can be framed") {
+            for frame in tap(frame) {
+                self.act(now, |stream, out| stream.frame(now, frame, out));
+            }
+        }
+    }
+
+    /// Bytes from a peer that nobody watches.
+    pub(crate) fn hear(&mut self, now: Now, xml: &str) {
+        self.feed(now, xml.as_bytes(), &mut |frame| vec![frame]);
+    }
+
+    /// What is written now.
+    pub(crate) fn written(&mut self) -> BytesMut {
+        let mut out = BytesMut::new();
+        self.stream.fill(&mut out, 1 << 20);
+        out
+    }
+
+    /// What is written now, as text.
+    pub(crate) fn says(&mut self) -> String {
+        String::from_utf8(self.written().to_vec()).expect("UTF-8")
+    }
+
+    pub(crate) fn timeout(&mut self, now: Now) {
+        self.act(now, |stream, out| stream.handle_timeout(now, out));
+    }
+
+    pub(crate) fn record(&mut self, local: &str, remote: &str) -> &PairRecord {
+        let slot = self.stream.slot(&pair(local, remote));
+        self.stream.record(slot)
+    }
+
+    pub(crate) fn is_active(&mut self, local: &str, remote: &str) -> bool {
+        self.record(local, remote).active.is_some()
+    }
+
+    /// Whether stanzas of the pair come to the stream directly.
+    pub(crate) fn is_routed(&mut self, local: &str, remote: &str) -> bool {
+        let slot = self.stream.slot(&pair(local, remote));
+        self.routes.get(&slot).copied().unwrap_or_default()
+    }
+
+    /// Actors of pairs that have not ended.
+    pub(crate) fn actors(&self) -> usize {
+        self.actors.len()
+    }
+
+    pub(crate) fn bodies(&self) -> Vec<&str> {
+        self.delivered.iter().filter_map(|(_, text)| text.split("<body>").nth(1)?.split("</body>").next()).collect()
+    }
+
+    /// Refusals by which our runs ended.
+    pub(crate) fn refusals(&self) -> Vec<Refusal> {
+        let refusal = |(_, change): &(Pair, PairChange)| match change {
+            PairChange::Refused(failure) => Some(failure.refusal),
+            PairChange::RefusedPeer(_)
+            | PairChange::Requested
+            | PairChange::Activated { .. }
+            | PairChange::Deactivated(_) => None,
+        };
+        self.changes.iter().filter_map(refusal).collect()
+    }
+
+    pub(crate) fn conditions(&self) -> Vec<Condition> {
+        self.bounced.iter().map(|(_, condition)| *condition).collect()
+    }
+
+    /// Lets crypto and look-ups go on.
+    pub(crate) fn thaw(&mut self, now: Now) {
+        self.frozen = false;
+        self.work.append(&mut self.slow);
+        self.settle(now);
+    }
+
+    fn perform(&mut self, out: Out) {
+        for delivery in out.deliveries {
+            let text = String::from_utf8(delivery.bytes.to_vec()).expect("UTF-8");
+            self.delivered.push((delivery.n, text));
+        }
+        for action in out.actions {
+            self.perform_action(action);
+        }
+    }
+
+    fn perform_action(&mut self, action: Action) {
+        match action {
+            Action::Pair(slot, event) => self.tell(slot, event),
+            Action::EndPair(slot) => drop(self.actors.remove(&slot)),
+            Action::CheckIdentity(op) => self.slow.push_back(Work::Check(op)),
+            Action::ShowIdentity(question) => self.slow.push_back(Work::Show(question)),
+            Action::RouteUp(slot) => drop(self.routes.insert(slot, true)),
+            Action::RouteDown(slot) => drop(self.routes.insert(slot, false)),
+            Action::Bounce { stanza, condition, .. } => {
+                self.bounced.push((String::from_utf8(stanza.to_vec()).expect("UTF-8"), condition));
+            }
+            Action::Changed(slot, change) => self.changes.push((self.stream.record(slot).pair.clone(), change)),
+            Action::Chosen => self.chosen += 1,
+            Action::Alive => self.alive += 1,
+            Action::Write => (),
+            Action::StanzaRefused(reason) => self.refused.push(reason),
+            Action::PeerError(error) => self.peer_error = Some(error),
+            Action::Close(error) => drop(self.closed.get_or_insert(error)),
+        }
+    }
+
+    fn tell(&mut self, slot: Slot, event: PairEvent) {
+        let begins = match &event {
+            PairEvent::Open(aid, _) => Some(*aid),
+            PairEvent::Serve(request, _) => Some(request.aid),
+            PairEvent::Crypto(_) | PairEvent::PeerIdentity(_) | PairEvent::Delegation(_) | PairEvent::Response(_) => {
+                None
+            }
+        };
+        if let Some(aid) = begins {
+            let record = self.stream.record(slot);
+            let actor = DomainPair::new(record.pair.clone(), self.stream.setting().clone(), record.stale_runs > 0);
+            self.actors.insert(slot, (aid, actor));
+        }
+        if let Some((aid, _)) = self.actors.get(&slot) {
+            self.work.push_back(Work::Tell(slot, *aid, event));
+        }
+    }
+
+    fn settle(&mut self, now: Now) {
+        loop {
+            if !self.frozen {
+                self.work.append(&mut self.slow);
+            }
+            let Some(work) = self.work.pop_front() else { return };
+            self.do_work(now, work);
+        }
+    }
+
+    fn do_work(&mut self, now: Now, work: Work) {
+        match work {
+            Work::Tell(slot, aid, event) => {
+                // What is meant for an actor that has ended does not reach its successor.
+                let Some((_, actor)) = self.actors.get_mut(&slot).filter(|(other, _)| *other == aid) else { return };
+                match actor.handle(event) {
+                    Some(PairAction::Crypto(op)) => self.slow.push_back(Work::Crypto(slot, aid, op)),
+                    Some(PairAction::CheckDelegation(domain)) => {
+                        self.slow.push_back(Work::Delegation(slot, aid, domain));
+                    }
+                    Some(said) => {
+                        let mut out = Out::default();
+                        self.stream.pair_says(now, slot, aid, said, &mut out);
+                        self.perform(out);
+                    }
+                    None => (),
+                }
+            }
+            Work::Crypto(slot, aid, op) => {
+                self.operations.push(operation(&op));
+                let result = self.vault.perform(op, now.unix);
+                self.work.push_back(Work::Tell(slot, aid, PairEvent::Crypto(result)));
+            }
+            Work::Delegation(slot, aid, domain) => {
+                self.operations.push("look up");
+                let delegation = self.delegations.get(&domain).cloned().unwrap_or(Delegation::Delegated);
+                self.work.push_back(Work::Tell(slot, aid, PairEvent::Delegation(delegation)));
+            }
+            Work::Check(op) => self.check(now, op),
+            Work::Show(question) => self.show(now, question),
+        }
+    }
+
+    fn check(&mut self, now: Now, op: CryptoOp) {
+        self.operations.push(operation(&op));
+        let identity: Identity = op.checked_identity().expect("an identity to check").clone();
+        let CryptoResult::CheckIdentity(result) = self.vault.perform(op, now.unix) else { unreachable!() };
+        let mut out = Out::default();
+        self.stream.identity_checked(&identity, result, &mut out);
+        self.perform(out);
+    }
+
+    fn show(&mut self, now: Now, question: IdentityQuestion) {
+        let own = self.vault.own(&question.domain, now.unix).map(Arc::new);
+        let mut out = Out::default();
+        self.stream.own_identity(question, own, &mut out);
+        self.perform(out);
+    }
+}
+
+fn operation(op: &CryptoOp) -> &'static str {
+    match op {
+        CryptoOp::OwnIdentity { .. } => "own",
+        CryptoOp::CheckIdentity { .. } => "check",
+        CryptoOp::Sign { .. } => "sign",
+        CryptoOp::Verify { .. } => "verify",
+        CryptoOp::Seal { .. } => "seal",
+        CryptoOp::Open { .. } => "open",
+    }
+}
+
+/// Random bytes that are the same in every run of a test, and different for every side.
+fn seeded(seed: &str) -> heteronym_proto::host_stream::Random {
+    use sha2::{Digest, Sha256};
+    let (seed, mut count) = (seed.to_owned(), 0_u64);
+    Box::new(move |out: &mut [u8]| {
+        for chunk in out.chunks_mut(32) {
+            count += 1;
+            let block = Sha256::digest(format!("{seed} {count}"));
+            chunk.copy_from_slice(&block[..chunk.len()]);
+        }
+    })
+}
+
+/// Two sides, and the wire between them.
+pub(crate) struct Link {
+    pub(crate) mine: Side,
+    pub(crate) other: Side,
+    pub(crate) now: Now,
+    /// What was carried: by which host, and what.
+    pub(crate) wire: Vec<(&'static str, String)>,
+    /// Batches of bytes that were carried, in either direction.
+    pub(crate) flights: usize,
+    /// What becomes of an element on its way; as it is, where nothing is returned.
+    pub(crate) tamper: Option<Tamper>,
+}
+
+/// Takes the sending host and an element, and returns what arrives instead.
+pub(crate) type Tamper = Box<dyn FnMut(&'static str, &str) -> Option<Vec<String>>>;
+
+impl Link {
+    /// Two hosts with two domains each, with the link chosen.
+    pub(crate) fn new() -> Self {
+        Self::with(Setup::mine(), Setup::other())
+    }
+
+    pub(crate) fn with(mine: Setup, other: Setup) -> Self {
+        let mut link = Self::not_chosen(mine, other);
+        let now = link.now;
+        link.mine.act(now, |stream, out| stream.choose(now, out));
+        link.run();
+        link.wire.clear();
+        link.flights = 0;
+        link
+    }
+
+    /// Before `<chosen/>`.
+    pub(crate) fn not_chosen(mine: Setup, other: Setup) -> Self {
+        let now = start();
+        let (mine, other) = (Side::new(mine, OTHER, now), Side::new(other, MINE, now));
+        Self { mine, other, now, wire: Vec::new(), flights: 0, tamper: None }
+    }
+
+    /// A link with saramago.lit and pessoa.lit active, asked for by the latter.
+    pub(crate) fn active() -> Self {
+        let mut link = Self::new();
+        link.activate("pessoa.lit", "saramago.lit");
+        link
+    }
+
+    /// A link where saramago.lit and pessoa.lit know each other from activations with others.
+    pub(crate) fn acquainted() -> Self {
+        let mut link = Self::new();
+        link.activate("pessoa.lit", "camoes.lit");
+        link.activate("sophia.lit", "saramago.lit");
+        link
+    }
+
+    /// Has a domain of the other host's ask for one of ours.
+    pub(crate) fn activate(&mut self, theirs: &str, ours: &str) {
+        self.other.send(self.now, theirs, ours, "hello");
+        self.run();
+        assert!(self.mine.is_active(ours, theirs) && self.other.is_active(theirs, ours), "{:#?}", self.wire);
+        self.mine.delivered.clear();
+        self.wire.clear();
+        self.flights = 0;
+    }
+
+    /// Carries bytes until there are no more.
+    pub(crate) fn run(&mut self) {
+        while self.carry(OTHER) | self.carry(MINE) {}
+    }
+
+    /// Carries what one host has written.
+    pub(crate) fn carry(&mut self, from: &'static str) -> bool {
+        let Self { mine, other, now, wire, tamper, .. } = self;
+        let (source, target) = if from == MINE { (mine, other) } else { (other, mine) };
+        let bytes = source.written();
+        if bytes.is_empty() {
+            return false;
+        }
+        target.feed(*now, &bytes, &mut |frame| tapped(from, frame, wire, tamper.as_mut()));
+        self.flights += 1;
+        true
+    }
+
+    /// Lets time pass, with every time-out at its moment.
+    pub(crate) fn advance(&mut self, by: Duration) {
+        let end = self.now.instant + by;
+        loop {
+            let deadlines = [self.mine.stream.deadline(), self.other.stream.deadline()];
+            let next = deadlines.into_iter().flatten().min().filter(|next| *next <= end);
+            self.move_to(next.unwrap_or(end));
+            if next.is_none() {
+                return;
+            }
+            self.mine.timeout(self.now);
+            self.other.timeout(self.now);
+            self.run();
+        }
+    }
+
+    fn move_to(&mut self, instant: Instant) {
+        self.now = later(self.now, instant.saturating_duration_since(self.now.instant));
+    }
+
+    /// The names of the elements that `host` has sent.
+    pub(crate) fn sent_by(&self, host: &str) -> Vec<&str> {
+        self.wire.iter().filter(|(from, _)| *from == host).map(|(_, text)| element_name(text)).collect()
+    }
+
+    /// How many elements of that name were carried.
+    pub(crate) fn count(&self, element: &str) -> usize {
+        self.wire.iter().filter(|(_, text)| element_name(text) == element).count()
+    }
+
+    /// Sends a stanza of the pair either way and expects both to arrive.
+    pub(crate) fn expect_usable(&mut self, ours: &str, theirs: &str) {
+        let (before_mine, before_other) = (self.mine.delivered.len(), self.other.delivered.len());
+        self.mine.send(self.now, ours, theirs, "there");
+        self.other.send(self.now, theirs, ours, "back");
+        self.run();
+        assert_eq!(self.mine.delivered.len(), before_mine + 1, "{:#?}", self.wire);
+        assert_eq!(self.other.delivered.len(), before_other + 1, "{:#?}", self.wire);
+    }
+}
+
+fn tapped(
+    from: &'static str,
+    frame: Frame,
+    wire: &mut Vec<(&'static str, String)>,
+    tamper: Option<&mut Tamper>,
+) -> Vec<Frame> {
+    let Frame::Element(bytes) = &frame else { return vec![frame] };
+    let text = String::from_utf8(bytes.to_vec()).expect("UTF-8");
+    let instead = tamper.and_then(|tamper| tamper(from, &text));
+    wire.push((from, text));
+    match instead {
+        Some(elements) => elements.into_iter().map(|text| Frame::Element(text.into())).collect(),
+        None => vec![frame],
+    }
+}
+
+/// The local name of an element without a prefix.
+pub(crate) fn element_name(text: &str) -> &str {
+    text.trim_start_matches('<').split([' ', '/', '>']).next().unwrap_or_default()
+}
+
+/// A control element as text.
+pub(crate) fn xml(control: &Control) -> String {
+    String::from_utf8(control.to_bytes().to_vec()).expect("UTF-8")
+}
+
+/// The beginning of every test.
+pub(crate) fn start() -> Now {
+    at(*ORIGIN)
+}
+
+pub(crate) fn later(now: Now, by: Duration) -> Now {
+    at(now.instant + by)
+}
+
+/// The wall clock goes with the virtual one, in whole seconds.
+fn at(instant: Instant) -> Now {
+    Now { instant, unix: UNIX + instant.duration_since(*ORIGIN).as_secs() }
+}
+
+#[expect(clippy::disallowed_methods, reason = "an origin is needed; from there on time is virtual")]
+static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);

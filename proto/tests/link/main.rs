@@ -1,0 +1,5 @@
+//! Two host streams against each other, and one against whatever a peer may send.
+
+mod activation;
+mod bench;
+mod vault;
