@@ -2,4 +2,7 @@
 
 mod activation;
 mod bench;
+mod choice;
+mod peer;
+mod proofs;
 mod vault;
