@@ -5,4 +5,6 @@ mod bench;
 mod choice;
 mod peer;
 mod proofs;
+mod refusals;
+mod stanzas;
 mod vault;
