@@ -2,9 +2,11 @@
 
 mod activation;
 mod bench;
+mod bounds;
 mod choice;
 mod peer;
 mod proofs;
 mod refusals;
 mod stanzas;
+mod time;
 mod vault;
