@@ -1,15 +1,19 @@
 //! Stanzas from one of our own servers over a component link: what may pass, and what is answered.
+//!
+//! All users of a server share its link, so nothing that one of them can have written into a stanza
+//! ends it: such a stanza is refused, and its sender told where the root can be read.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::checker::{Root, Scope, check_head};
+use crate::checker::{Malformed, Root, Scope, check_head};
 use crate::framer::Frame;
 use crate::host_iq;
 use crate::hosted::{Entry, Hosted};
+use crate::jid::InvalidJid;
 use crate::name::Name;
-use crate::stanza::{self, Kind, NotAStanza, Stanza};
+use crate::stanza::{self, Address, BadAddress, Kind, NotAStanza, Stanza};
 use crate::stanza_error::{Condition, bounce, bounce_root};
 use crate::stream_error::{Condition as StreamCondition, StreamError};
 
@@ -24,6 +28,7 @@ pub struct LocalStream {
 
 /// What becomes of a frame.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it lives as long as one stanza is looked at, on the stack")]
 pub enum Verdict<'a> {
     /// Route it by its domains; the bytes are right for a host stream.
     Route(Stanza<'a>, Bytes),
@@ -58,14 +63,23 @@ impl LocalStream {
     fn element<'a>(&self, bytes: &'a Bytes) -> Verdict<'a> {
         match stanza::read(bytes, &Scope::COMPONENT) {
             Ok(stanza) => self.stanza(bytes, stanza),
-            Err(NotAStanza::Malformed(malformed)) => Verdict::Error(malformed.stream_error()),
+            Err(NotAStanza::Malformed(malformed)) => Verdict::Answer("malformed", refuse_malformed(bytes, malformed)),
             Err(NotAStanza::OtherElement(root)) => other_element(bytes, &root),
             Err(NotAStanza::Prefixed(root)) => {
                 let text = format!("<{}/> must not have a prefix", root.name);
                 Verdict::Error(StreamError::new(StreamCondition::BadNamespacePrefix, text))
             }
-            Err(NotAStanza::Address { .. }) => {
-                let text = "a stanza needs valid addresses in 'from' and 'to'";
+            Err(NotAStanza::Address { root, kind, which: Address::To, why }) => {
+                let condition = match why {
+                    BadAddress::Missing => Condition::BadRequest,
+                    // A JID may have an address for its domain, or a name that no DNS knows.
+                    BadAddress::Invalid(InvalidJid::Domain(_)) => Condition::RemoteServerNotFound,
+                    BadAddress::Invalid(InvalidJid::Localpart | InvalidJid::Resourcepart) => Condition::JidMalformed,
+                };
+                Verdict::Answer("bad-address", bounce_root(&root, kind, condition, &why.to_string()))
+            }
+            Err(NotAStanza::Address { which: Address::From, .. }) => {
+                let text = "a stanza needs a valid address in 'from'";
                 Verdict::Error(StreamError::new(StreamCondition::ImproperAddressing, text))
             }
         }
@@ -81,10 +95,12 @@ impl LocalStream {
             return Verdict::Answer("too-large", bounce(&stanza, Condition::PolicyViolation, &text));
         }
         if stanza.to_domain() == self.host.as_str() {
-            if host_iq::is_answer(&stanza) {
+            if host_iq::is_answer(&stanza) && stanza.to() == self.host.as_str() {
                 return Verdict::Alive;
             }
-            return Verdict::Answer("to-host", host_iq::answer(bytes, &stanza));
+            if !self.hosted.contains(self.host.as_str()) {
+                return Verdict::Answer("to-host", host_iq::answer(bytes, &stanza));
+            }
         }
         let forwarded = stanza::forward(bytes, &stanza, &Scope::SERVER, None);
         Verdict::Route(stanza, forwarded)
@@ -99,6 +115,29 @@ impl LocalStream {
         let answer = |kind| bounce_root(&root, kind, Condition::PolicyViolation, &text);
         Verdict::Answer("too-large", Kind::parse(root.name).and_then(answer))
     }
+}
+
+/// What the sender of a stanza is told that is not well-formed, or goes beyond our limits; nothing
+/// where not even its start tag can be read.
+fn refuse_malformed(bytes: &[u8], malformed: Malformed) -> Option<Bytes> {
+    let root = check_head(start_tag(bytes)?, &Scope::COMPONENT).ok()?;
+    let kind = Kind::parse(root.name)?;
+    bounce_root(&root, kind, Condition::NotAcceptable, &malformed.to_string())
+}
+
+/// The start tag of an element, to its `>`.
+fn start_tag(bytes: &[u8]) -> Option<&[u8]> {
+    let mut quote = None;
+    let end = bytes.iter().position(|&byte| {
+        match (quote, byte) {
+            (None, b'\'' | b'"') => quote = Some(byte),
+            (None, b'>') => return true,
+            (Some(open), byte) if open == byte => quote = None,
+            (Some(_) | None, _) => (),
+        }
+        false
+    })?;
+    bytes.get(..=end)
 }
 
 fn other_element<'a>(bytes: &[u8], root: &Root<'_>) -> Verdict<'a> {
