@@ -220,8 +220,17 @@ impl Side {
         self.actors.len()
     }
 
+    /// Whether a run of the pair in `slot` has an actor.
+    pub(crate) fn has_actor(&self, slot: Slot) -> bool {
+        self.actors.contains_key(&slot)
+    }
+
     pub(crate) fn bodies(&self) -> Vec<&str> {
-        self.delivered.iter().filter_map(|(_, text)| text.split("<body>").nth(1)?.split("</body>").next()).collect()
+        self.delivered.iter().filter_map(|(_, text)| body(text)).collect()
+    }
+
+    pub(crate) fn bounced_bodies(&self) -> Vec<&str> {
+        self.bounced.iter().filter_map(|(text, _)| body(text)).collect()
     }
 
     /// Refusals by which our runs ended.
@@ -354,6 +363,10 @@ impl Side {
         self.stream.own_identity(question, own, &mut out);
         self.perform(out);
     }
+}
+
+fn body(stanza: &str) -> Option<&str> {
+    stanza.split("<body>").nth(1)?.split("</body>").next()
 }
 
 fn operation(op: &CryptoOp) -> &'static str {

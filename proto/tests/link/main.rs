@@ -3,6 +3,7 @@
 mod activation;
 mod bench;
 mod bounds;
+mod chaos;
 mod choice;
 mod peer;
 mod proofs;
