@@ -63,7 +63,7 @@ impl LocalStream {
     fn element<'a>(&self, bytes: &'a Bytes) -> Verdict<'a> {
         match stanza::read(bytes, &Scope::COMPONENT) {
             Ok(stanza) => self.stanza(bytes, stanza),
-            Err(NotAStanza::Malformed(malformed)) => Verdict::Answer("malformed", refuse_malformed(bytes, malformed)),
+            Err(NotAStanza::Malformed(malformed)) => beyond_limits_or_malformed(bytes, malformed),
             Err(NotAStanza::OtherElement(root)) => other_element(bytes, &root),
             Err(NotAStanza::Prefixed(root)) => {
                 let text = format!("<{}/> must not have a prefix", root.name);
@@ -117,12 +117,18 @@ impl LocalStream {
     }
 }
 
-/// What the sender of a stanza is told that is not well-formed, or goes beyond our limits; nothing
-/// where not even its start tag can be read.
-fn refuse_malformed(bytes: &[u8], malformed: Malformed) -> Option<Bytes> {
-    let root = check_head(start_tag(bytes)?, &Scope::COMPONENT).ok()?;
-    let kind = Kind::parse(root.name)?;
-    bounce_root(&root, kind, Condition::NotAcceptable, &malformed.to_string())
+/// RFC 6120 §4.9.3.13: a server that sends what is not well-formed has its stream ended. What only
+/// goes beyond our limits is one user's doing, and that user is told.
+fn beyond_limits_or_malformed<'a>(bytes: &[u8], malformed: Malformed) -> Verdict<'a> {
+    let error = malformed.stream_error();
+    if error.condition != StreamCondition::PolicyViolation {
+        return Verdict::Error(error);
+    }
+    let root = start_tag(bytes).and_then(|tag| check_head(tag, &Scope::COMPONENT).ok());
+    let answer = root.as_ref().and_then(|root| {
+        bounce_root(root, Kind::parse(root.name)?, Condition::PolicyViolation, &malformed.to_string())
+    });
+    Verdict::Answer("beyond-limits", answer)
 }
 
 /// The start tag of an element, to its `>`.

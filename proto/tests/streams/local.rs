@@ -70,18 +70,29 @@ fn what_may_not_be_answered_is_dropped() {
 }
 
 #[test]
-fn a_malformed_stanza_is_refused_and_the_link_stays() {
-    let deep = format!("{}{}", "<a>".repeat(DEPTH), "</a>".repeat(DEPTH));
-    for (content, told) in [(deep.as_str(), true), ("&nbsp;", true), ("<a></b>", true), ("\u{1}", true)] {
+fn what_is_not_well_formed_ends_the_stream() {
+    for (content, condition) in [
+        ("&nbsp;", "restricted-xml"),
+        ("<a></b>", "not-well-formed"),
+        ("\u{1}", "not-well-formed"),
+        ("<a:b/>", "bad-namespace-prefix"),
+    ] {
         let frame = element(&format!("<message id='1' from='u@saramago.lit' to='v@pessoa.lit'>{content}</message>"));
-        let (why, answer) = answer(stream().frame(&frame));
-        assert_eq!((why, answer.is_some()), ("malformed", told), "{content:.20}");
-        let text = answer.unwrap_or_default();
-        assert!(text.contains("to='u@saramago.lit'") && text.contains("id='1'") && text.contains("<not-acceptable "));
+        match stream().frame(&frame) {
+            Verdict::Error(error) => assert_eq!(error.condition.as_str(), condition),
+            other => panic!("{content}: {other:?}"),
+        }
     }
-    for unreadable in ["<message from='a' from='b'>&x;</message>", "<message from='>' to=\"'\"x>&x;</message>"] {
-        assert_eq!(answer(stream().frame(&element(unreadable))), ("malformed", None), "{unreadable}");
-    }
+}
+
+#[test]
+fn what_goes_beyond_the_limits_is_answered_and_the_link_stays() {
+    let deep = format!("{}{}", "<a>".repeat(DEPTH), "</a>".repeat(DEPTH));
+    let frame = element(&format!("<message id='1' from='u@saramago.lit' to='v@pessoa.lit'>{deep}</message>"));
+    let (why, answer) = answer(stream().frame(&frame));
+    assert_eq!(why, "beyond-limits");
+    let text = answer.unwrap_or_default();
+    assert!(text.contains("to='u@saramago.lit'") && text.contains("id='1'") && text.contains("<policy-violation "));
 }
 
 #[test]
