@@ -87,7 +87,13 @@ async fn perform(options: Options, show: &Show) -> Result<(), DemoError> {
     let host_connections = connections(&hosts).await;
     let time = Now::read().instant - started;
     let measured = Measured { pairs_active, host_connections, activations, round_trips, time };
-    tell(&Report::new(&cast, traffic.ledger(), measured), options.json)?;
+    let report = Report::new(&cast, traffic.ledger(), measured);
+    if options.json {
+        let document = serde_json::to_string_pretty(&report).map_err(|error| DemoError::Output(error.into()))?;
+        print(&format!("{document}\n"))?;
+    } else {
+        print(&format!("{}{}", show.gap(), report.table()))?;
+    }
     for host in hosts {
         host.end().await;
     }
@@ -160,15 +166,6 @@ async fn connections(hosts: &[Host; 2]) -> usize {
     }
 }
 
-fn tell(report: &Report, json: bool) -> Result<(), DemoError> {
-    if json {
-        let document = serde_json::to_string_pretty(report).map_err(|error| DemoError::Output(error.into()))?;
-        print(&format!("{document}\n"))
-    } else {
-        print(&format!("\n{}", report.table()))
-    }
-}
-
 fn print(text: &str) -> Result<(), DemoError> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(DemoError::Output)
@@ -192,3 +189,6 @@ fn judge(ledger: &Ledger, cast: &Cast) -> Result<(), DemoError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use comfy_table::modifiers::UTF8_SOLID_INNER_BORDERS;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
-use comfy_table::{Attribute, Cell, Table};
+use comfy_table::{Attribute, Cell, Color, Table};
 use serde::Serialize;
 
 use super::cast::{Cast, Side};
@@ -85,27 +86,31 @@ impl Report {
 
     /// For people.
     pub(super) fn table(&self) -> String {
-        let mut table = Table::new();
-        table.load_preset(UTF8_FULL_CONDENSED);
-        let pairs = self.domains * self.domains;
-        let connections = match self.host_connections {
-            1 => "1 connection".to_owned(),
-            n => format!("{n} connections"),
-        };
+        let of = |n: usize| thousands(n as u64);
+        let connections =
+            format!("{}, where classic S2S needs {}", of(self.host_connections), of(self.classic_connections));
+        let stanzas = format!(
+            "{} sent, {} delivered, {} bounced, {} lost",
+            thousands(self.stanzas_sent),
+            thousands(self.stanzas_delivered),
+            thousands(self.stanzas_bounced),
+            thousands(self.stanzas_lost)
+        );
+        let activation = format!("{:.1} ms, and {:.1} ms at p99", self.activation_ms_p50, self.activation_ms_p99);
+        let round_trip = format!("{:.0} µs, and {:.0} µs at p99", self.round_trip_us_p50, self.round_trip_us_p99);
+        let pairs = format!("{} of {}", of(self.pairs_active), of(self.domains * self.domains));
         let rows = [
-            ("Domain pairs active", format!("{} of {}", thousands(self.pairs_active as u64), thousands(pairs as u64))),
-            ("Between the hosts", connections),
-            ("Classic S2S", format!("{} connections, two for each pair", thousands(self.classic_connections as u64))),
-            ("Stanzas sent", thousands(self.stanzas_sent)),
-            ("  delivered", thousands(self.stanzas_delivered)),
-            ("  bounced", thousands(self.stanzas_bounced)),
-            ("  lost", thousands(self.stanzas_lost)),
-            ("Activation of a pair", format!("p50 {} ms, p99 {} ms", self.activation_ms_p50, self.activation_ms_p99)),
-            ("Round trip", format!("p50 {} µs, p99 {} µs", self.round_trip_us_p50, self.round_trip_us_p99)),
-            ("Seconds", self.seconds.to_string()),
+            ("Domain pairs active", Cell::new(pairs)),
+            ("Connections", Cell::new(connections).fg(Color::Green)),
+            ("Stanzas", Cell::new(stanzas)),
+            ("Activation of a pair", Cell::new(activation)),
+            ("Round trip", Cell::new(round_trip)),
+            ("In all", Cell::new(format!("{:.1} s", self.seconds))),
         ];
+        let mut table = Table::new();
+        table.load_preset(UTF8_FULL_CONDENSED).apply_modifier(UTF8_SOLID_INNER_BORDERS);
         for (name, value) in rows {
-            table.add_row([Cell::new(name), Cell::new(value).add_attribute(Attribute::Bold)]);
+            table.add_row([Cell::new(name), value.add_attribute(Attribute::Bold)]);
         }
         format!("{table}\n")
     }
@@ -116,16 +121,15 @@ pub(super) fn introduction(cast: &Cast, stanzas: u32) -> String {
     let [mine, other] = Side::BOTH.map(|side| column(side, cast));
     let width = mine.iter().map(|line| line.chars().count()).max().unwrap_or(0);
     let lines = mine.iter().zip(&other).enumerate().map(|(n, (mine, other))| {
-        let between = if n == 0 { "══ one connection ══" } else { "" };
-        format!("  {mine:width$}  {between:20}  {other}\n")
+        let between = if n == 0 { "══════════" } else { "" };
+        format!("  {mine:width$}  {between:10}  {other}\n")
     });
     let (pairs, lines) = (cast.pairs_total(), lines.collect::<String>());
+    let (pairs, stanzas) = (counted(pairs as u64, "domain pair"), counted(stanzas.into(), "stanza"));
     format!(
-        "\nTwo XMPP hosts, on this machine for once, with everything that they need.\n\n{lines}\n\
-         Every domain here talks to every domain there: {} domain pairs, each proved with the\n\
-         certificates of both domains, then {} stanzas in each direction.\n\n",
-        thousands(pairs as u64),
-        thousands(stanzas.into()),
+        "\nThe XMPP hosts of two providers, both on this machine, and one connection between them.\n\n{lines}\n\
+         Every domain on the left talks to every domain on the right: {pairs},\n\
+         each proved with the certificates of both domains, then {stanzas} in each direction.\n\n",
     )
 }
 
@@ -152,6 +156,11 @@ fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
     groups.join(",")
+}
+
+/// `1` and `stanza` as `1 stanza`, `2` as `2 stanzas`.
+fn counted(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", thousands(number), if number == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]
@@ -186,7 +195,7 @@ mod tests {
         assert_eq!((report.classic_connections, report.stanzas_sent, report.stanzas_lost), (8, 80, 78));
         assert_eq!(report.seconds, 1.23);
         let table = report.table();
-        assert!(table.contains("4 of 4") && table.contains("1 connection "), "{table}");
+        assert!(table.contains("4 of 4") && table.contains("1, where classic S2S needs 8"), "{table}");
     }
 
     #[test]
@@ -195,5 +204,7 @@ mod tests {
         assert!(text.contains("xmpp.my.isp") && text.contains("xmpp.other.isp"), "{text}");
         assert!(text.contains("… and 992 more") && text.contains("1,000,000 domain pairs"), "{text}");
         assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+        let text = introduction(&Cast::new(1), 1);
+        assert!(text.contains(" 1 domain pair,") && text.contains(" 1 stanza in"), "{text}");
     }
 }

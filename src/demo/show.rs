@@ -15,7 +15,10 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// A line for each phase; nothing where nobody looks.
 #[derive(Clone)]
-pub(super) struct Show(MultiProgress);
+pub(super) struct Show {
+    bars: MultiProgress,
+    hidden: bool,
+}
 
 /// One phase of the demonstration.
 pub(super) struct Phase(ProgressBar);
@@ -25,7 +28,12 @@ impl Show {
     pub(super) fn new(quiet: bool) -> Self {
         let hidden = quiet || !io::stderr().is_terminal();
         let target = if hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
-        Self(MultiProgress::with_draw_target(target))
+        Self { bars: MultiProgress::with_draw_target(target), hidden }
+    }
+
+    /// What stands between the last line, which has no end yet, and what follows.
+    pub(super) fn gap(&self) -> &'static str {
+        if self.hidden { "" } else { "\n\n" }
     }
 
     /// Warnings of the routers go to standard error, above what is shown.
@@ -37,8 +45,8 @@ impl Show {
 
     /// A phase whose steps are not counted.
     pub(super) fn steps(&self, name: &'static str) -> Phase {
-        let style = style("{prefix:>12.bold.green}  {spinner} {wide_msg}");
-        Phase::start(&self.0, ProgressBar::new_spinner(), style, name)
+        let style = style("{prefix:>12.bold.green}  {spinner:.green} {wide_msg:.dim}");
+        Phase::start(&self.bars, ProgressBar::new_spinner(), style, name)
     }
 
     /// A phase of `total` steps, each a `unit`.
@@ -46,7 +54,7 @@ impl Show {
         let template = format!(
             "{{prefix:>12.bold.green}}  {{bar:30.green/dim}} {{human_pos}}/{{human_len}} {unit}  {{wide_msg:.dim}}"
         );
-        Phase::start(&self.0, ProgressBar::new(total), style(&template), name)
+        Phase::start(&self.bars, ProgressBar::new(total), style(&template), name)
     }
 }
 
@@ -83,7 +91,10 @@ impl Phase {
 
 fn style(template: &str) -> ProgressStyle {
     // A template that cannot be read would be a mistake above; the plain bar is no reason to stop.
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━━─")
+    ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("━━─")
+        .tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏✔")
 }
 
 impl<'a> MakeWriter<'a> for Show {
@@ -96,7 +107,7 @@ impl<'a> MakeWriter<'a> for Show {
 
 impl io::Write for Show {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.suspend(|| io::Write::write(&mut io::stderr(), line))
+        self.bars.suspend(|| io::Write::write(&mut io::stderr(), line))
     }
 
     fn flush(&mut self) -> io::Result<()> {
