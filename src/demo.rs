@@ -166,9 +166,13 @@ async fn connections(hosts: &[Host; 2]) -> usize {
     }
 }
 
+/// Prints to standard output; a reader that has seen enough is no failure.
 fn print(text: &str) -> Result<(), DemoError> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(DemoError::Output)
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(DemoError::Output(error)),
+        _ => Ok(()),
+    }
 }
 
 /// Whether every stanza arrived or came back, once and in order.

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use comfy_table::modifiers::UTF8_SOLID_INNER_BORDERS;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
-use comfy_table::{Attribute, Cell, Color, Table};
+use comfy_table::{Attribute, Cell, Color, Table, TableComponent};
 use serde::Serialize;
 
 use super::cast::{Cast, Side};
@@ -108,7 +107,7 @@ impl Report {
             ("In all", Cell::new(format!("{:.1} s", self.seconds))),
         ];
         let mut table = Table::new();
-        table.load_preset(UTF8_FULL_CONDENSED).apply_modifier(UTF8_SOLID_INNER_BORDERS);
+        table.load_preset(UTF8_FULL_CONDENSED).set_style(TableComponent::VerticalLines, '│');
         for (name, value) in rows {
             table.add_row([Cell::new(name), value.add_attribute(Attribute::Bold)]);
         }
