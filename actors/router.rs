@@ -454,6 +454,7 @@ impl Handler<LinkEnded> for Router {
             self.dial_failed(&peer, why, ctx);
         } else if let Some(host) = self.hosts.get_mut(&peer) {
             host.last_error = Some(why);
+            host.choice.lost(now().instant, id, random::bytes::<1>()[0]);
             let actions = host.choice.ended(id);
             self.act(&peer, actions, ctx);
         }

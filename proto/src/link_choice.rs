@@ -13,6 +13,9 @@ pub type LinkId = u64;
 
 /// The first pause after a dial that failed; doubled each time, with jitter.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// A link that lived for less does not count as a success: dialling it again at once could go round
+/// in circles.
+const SETTLED: Duration = Duration::from_secs(10);
 /// The longest pause between dials.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
@@ -40,6 +43,7 @@ pub struct LinkChoice {
     dialling: bool,
     ready: Vec<LinkId>,
     chosen: Option<LinkId>,
+    ready_since: Option<Instant>,
     probing: Option<Probing>,
     failures: u32,
     pause_until: Option<Instant>,
@@ -60,6 +64,7 @@ impl LinkChoice {
             dialling: false,
             ready: Vec::new(),
             chosen: None,
+            ready_since: None,
             probing: None,
             failures: 0,
             pause_until: None,
@@ -96,6 +101,22 @@ impl LinkChoice {
     /// Our dial ended before the link was ready. `jitter` is a random number.
     pub fn dial_failed(&mut self, now: Instant, jitter: u8) {
         self.dialling = false;
+        self.pause(now, jitter);
+    }
+
+    /// Comes before [`Self::ended`] where a connection that was ready is lost: one that did not live
+    /// long is followed by a pause like a dial that failed.
+    pub fn lost(&mut self, now: Instant, link: LinkId, jitter: u8) {
+        if self.chosen != Some(link) {
+            return;
+        }
+        match self.ready_since.take() {
+            Some(since) if now < since + SETTLED => self.pause(now, jitter),
+            Some(_) | None => self.failures = 0,
+        }
+    }
+
+    fn pause(&mut self, now: Instant, jitter: u8) {
         let pause = FIRST_PAUSE.saturating_mul(1 << self.failures.min(16)).min(LONGEST_PAUSE);
         self.failures += 1;
         self.pause_until = Some(now + pause.mul_f64(0.5 + f64::from(jitter) / 512.0));
@@ -105,9 +126,9 @@ impl LinkChoice {
     pub fn ready(&mut self, now: Instant, link: LinkId, ours: bool) -> Vec<LinkAction> {
         if ours {
             self.dialling = false;
-            self.failures = 0;
             self.pause_until = None;
         }
+        self.ready_since = Some(now);
         self.ready.push(link);
         if !self.decides {
             return Vec::new();
@@ -231,6 +252,23 @@ mod tests {
         a.dial_failed(now, 0);
         assert_eq!(a.want(now), None);
         assert_eq!(a.want(now + FIRST_PAUSE), Some(LinkAction::Dial));
+    }
+
+    #[test]
+    fn a_link_that_is_lost_at_once_is_not_dialled_at_once() {
+        let now = Now::origin().instant;
+        let mut a = choice("a.isp", "b.isp");
+        a.want(now);
+        a.ready(now, 1, true);
+        a.lost(now, 1, 0);
+        a.ended(1);
+        assert_eq!(a.want(now), None);
+        let later = now + FIRST_PAUSE;
+        assert_eq!(a.want(later), Some(LinkAction::Dial));
+        a.ready(later, 2, true);
+        a.lost(later + SETTLED, 2, 0);
+        a.ended(2);
+        assert_eq!(a.want(later + SETTLED), Some(LinkAction::Dial), "a link that lived is dialled again at once");
     }
 
     #[test]
