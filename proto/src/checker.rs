@@ -6,7 +6,7 @@
 //! the bytes as they are on a stream that many domains share.
 //!
 //! Three passes over the slice, each simple enough to be believed: UTF-8, legal characters, grammar.
-//! The last one steps from one `<` to the next with a [`Cursor`], and keeps the open elements
+//! The last one steps from one `<` to the next with a `Cursor`, and keeps the open elements
 //! and the namespaces in scope.
 
 use std::borrow::Cow;

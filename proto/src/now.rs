@@ -14,7 +14,7 @@ pub struct Now {
 impl Now {
     /// The instant at which the wall clock will show `unix` seconds; now, where that has passed.
     ///
-    /// Peers say when something ends: what is further away than [`FAR`] is brought that near.
+    /// Peers say when something ends: a time beyond a century is brought nearer, as instants have an end.
     #[must_use]
     pub fn at_unix(&self, unix: u64) -> Instant {
         self.instant + Duration::from_secs(unix.saturating_sub(self.unix).min(FAR))

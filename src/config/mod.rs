@@ -1,6 +1,6 @@
 //! The configuration: one TOML file, read and checked as a whole.
 //!
-//! A hand-walk takes key after key ([`reader`]), so that an operator sees every error at once, and what nobody took
+//! A hand-walk takes key after key (`reader`), so that an operator sees every error at once, and what nobody took
 //! is an unknown key. `config/heteronym.toml` shows every key with its default.
 
 mod attach;
