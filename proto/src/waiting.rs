@@ -23,6 +23,8 @@ pub struct WaitingRoom {
 struct Queue {
     stanzas: VecDeque<(Instant, Bytes)>,
     bytes: usize,
+    /// How many of the first had left already and came back.
+    again: usize,
 }
 
 impl WaitingRoom {
@@ -34,16 +36,31 @@ impl WaitingRoom {
 
     /// Lets a stanza wait; gives it back where there is no room.
     pub fn push(&mut self, pair: &Pair, stanza: Bytes, now: Instant) -> Option<Bytes> {
+        let Some(queue) = self.make_room(pair, &stanza) else { return Some(stanza) };
+        queue.stanzas.push_back((now, stanza));
+        None
+    }
+
+    /// Lets a stanza wait that had left already: before those that never did, behind those that came
+    /// back before it. Gives it back where there is no room.
+    pub fn push_again(&mut self, pair: &Pair, stanza: Bytes, now: Instant) -> Option<Bytes> {
+        let Some(queue) = self.make_room(pair, &stanza) else { return Some(stanza) };
+        let since = queue.stanzas.front().map_or(now, |(oldest, _)| now.min(*oldest));
+        queue.stanzas.insert(queue.again, (since, stanza));
+        queue.again += 1;
+        None
+    }
+
+    fn make_room(&mut self, pair: &Pair, stanza: &[u8]) -> Option<&mut Queue> {
         let cost = stanza.len() + OVERHEAD;
         let waits = self.pairs.get(pair).map_or(0, |queue| queue.bytes);
         if waits + cost > self.pair_limit || self.bytes + cost > self.total_limit {
-            return Some(stanza);
+            return None;
         }
         let queue = self.pairs.entry(pair.clone()).or_default();
         queue.bytes += cost;
         self.bytes += cost;
-        queue.stanzas.push_back((now, stanza));
-        None
+        Some(queue)
     }
 
     /// Takes everything that waits for a pair, in order.
@@ -61,6 +78,7 @@ impl WaitingRoom {
             while let Some((_, stanza)) = queue.stanzas.pop_front_if(|(since, _)| now >= *since + wait) {
                 queue.bytes -= stanza.len() + OVERHEAD;
                 self.bytes -= stanza.len() + OVERHEAD;
+                queue.again = queue.again.saturating_sub(1);
                 stanzas.push(stanza);
             }
             if !stanzas.is_empty() {
@@ -101,6 +119,20 @@ mod tests {
         }
         assert_eq!(room.take(&pair()), ["1", "2"]);
         assert_eq!(room.take(&pair()), [""; 0]);
+    }
+
+    #[test]
+    fn what_comes_back_goes_before_what_never_left() {
+        let (now, mut room) = (Now::origin().instant, WaitingRoom::new(1000, 1000));
+        let stanza = |text: &'static str| Bytes::from_static(text.as_bytes());
+        assert_eq!(room.push(&pair(), stanza("3"), now), None);
+        for text in ["1", "2"] {
+            assert_eq!(room.push_again(&pair(), stanza(text), now + Duration::from_secs(9)), None);
+        }
+        assert_eq!(room.push(&pair(), stanza("4"), now), None);
+        let wait = Duration::from_secs(30);
+        let all = ["1", "2", "3", "4"].map(stanza).to_vec();
+        assert_eq!(room.take_overdue(now + wait, wait), [(pair(), all)], "as old as what it goes before");
     }
 
     #[test]
