@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use actix::prelude::SendError;
 use actix::{
     Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, SpawnHandle, StreamHandler,
     WrapFuture,
@@ -52,7 +53,7 @@ use crate::domain_pair::{DomainPair, Stop, Tell};
 use crate::listener::hex;
 use crate::local_link::{Deliver, Delivered, bounce_to_sender};
 use crate::registry::LookUpAddresses;
-use crate::router::{LinkAlive, LinkChosen, LinkEnded, LinkReady, Router};
+use crate::router::{LinkAlive, LinkChosen, LinkEnded, LinkReady, Router, Stranded};
 use crate::{Gauge, Shared, now};
 
 /// How long the last bytes, and the peer's end, may take when a link is closed.
@@ -81,22 +82,33 @@ pub struct LinkHandle {
     pub addr: Addr<HostConnection>,
     /// The bytes on their way to it.
     pub gauge: Arc<Gauge>,
+    /// Who finds another way for what the link does not take any more.
+    pub router: Addr<Router>,
 }
 
 /// Stanzas of one message, by the slot of their pair.
 pub type Batch = Vec<(Slot, Bytes)>;
 
 impl LinkHandle {
-    /// Hands stanzas over; gives them back where there is no room or no actor.
+    /// Hands stanzas over; gives them back where there is no room. Where there is no actor any more,
+    /// the Router finds another way.
     pub(crate) fn send(&self, stanzas: Batch, bytes: usize, limits: &Limits) -> Result<(), Batch> {
         if self.gauge.bytes() + bytes > limits.host_queue_bytes {
             return Err(stanzas);
         }
         self.gauge.posted(bytes);
-        self.addr.try_send(SendStanzas { stanzas, bytes }).map_err(|error| {
-            self.gauge.received(bytes);
-            error.into_inner().stanzas
-        })
+        let message = SendStanzas { stanzas, bytes, router: self.router.clone() };
+        match self.addr.try_send(message) {
+            Ok(()) => Ok(()),
+            Err(SendError::Closed(ended)) => {
+                drop(ended);
+                Ok(())
+            }
+            Err(SendError::Full(mut message)) => {
+                self.gauge.received(bytes);
+                Err(std::mem::take(&mut message.stanzas))
+            }
+        }
     }
 }
 
@@ -221,7 +233,7 @@ impl HostConnection {
         self.framer = framer;
         self.address = Some(address);
         info!(%peer, %address, dialled = self.dialled.is_some(), "host stream authenticated");
-        let link = LinkHandle { id: self.id, addr: ctx.address(), gauge: Arc::clone(&self.gauge) };
+        let link = self.link_handle(ctx);
         let ready = LinkReady { link, peer, ours: self.dialled.is_some() };
         if self.router.try_send(ready).is_err() {
             ctx.stop();
@@ -440,12 +452,17 @@ impl HostConnection {
         }));
     }
 
+    fn link_handle(&self, ctx: &Context<Self>) -> LinkHandle {
+        let (addr, gauge, router) = (ctx.address(), Arc::clone(&self.gauge), self.router.clone());
+        LinkHandle { id: self.id, addr, gauge, router }
+    }
+
     fn pair_of(&self, slot: Slot) -> Option<Pair> {
         self.link.as_ref().map(|link| link.wired.borrow().stream.record(slot).pair.clone())
     }
 
     fn route_up(&mut self, slot: Slot, ctx: &mut Context<Self>) {
-        let link = LinkHandle { id: self.id, addr: ctx.address(), gauge: Arc::clone(&self.gauge) };
+        let link = self.link_handle(ctx);
         if let Some(pair) = self.pair_of(slot) {
             self.shared.routes.insert(pair, Route::Link { link, slot });
         }
@@ -786,7 +803,8 @@ impl StreamHandler<std::io::Result<Option<BytesMut>>> for HostConnection {
     fn finished(&mut self, _: &mut Self::Context) {}
 }
 
-/// Stanzas of active pairs, from a local link.
+/// Stanzas of active pairs, from a local link. Where the link ends before it takes them, they go back
+/// to the Router.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct SendStanzas {
@@ -794,14 +812,22 @@ pub struct SendStanzas {
     pub stanzas: Batch,
     /// Their bytes, as the gauge was told.
     pub bytes: usize,
+    /// Where they go back to.
+    pub router: Addr<Router>,
+}
+
+impl Drop for SendStanzas {
+    fn drop(&mut self) {
+        strand(&self.router, self.stanzas.drain(..).map(|(_, stanza)| stanza).collect());
+    }
 }
 
 impl Handler<SendStanzas> for HostConnection {
     type Result = ();
 
-    fn handle(&mut self, SendStanzas { stanzas, bytes }: SendStanzas, ctx: &mut Self::Context) {
-        self.gauge.received(bytes);
-        let now = now();
+    fn handle(&mut self, mut message: SendStanzas, ctx: &mut Self::Context) {
+        self.gauge.received(message.bytes);
+        let (stanzas, now) = (std::mem::take(&mut message.stanzas), now());
         self.with_core(ctx, |stream, out| {
             for (slot, stanza) in stanzas {
                 stream.send(now, slot, [stanza], out);
@@ -810,7 +836,8 @@ impl Handler<SendStanzas> for HostConnection {
     }
 }
 
-/// Stanzas of a pair that this link is to serve, from the Router.
+/// Stanzas of a pair that this link is to serve, from the Router, to which they go back where the
+/// link ends before it takes them.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct OpenPair {
@@ -818,14 +845,30 @@ pub struct OpenPair {
     pub pair: Pair,
     /// What waits for it, in order.
     pub stanzas: Vec<Bytes>,
+    /// Where it goes back to.
+    pub router: Addr<Router>,
+}
+
+impl Drop for OpenPair {
+    fn drop(&mut self) {
+        strand(&self.router, std::mem::take(&mut self.stanzas));
+    }
+}
+
+/// Sends stanzas back to the Router that a link has not taken before it ended.
+fn strand(router: &Addr<Router>, stanzas: Vec<Bytes>) {
+    if !stanzas.is_empty() && router.try_send(Stranded(stanzas)).is_err() {
+        warn!("stanzas for a link that ended are lost: the router is gone");
+    }
 }
 
 impl Handler<OpenPair> for HostConnection {
     type Result = ();
 
-    fn handle(&mut self, OpenPair { pair, stanzas }: OpenPair, ctx: &mut Self::Context) {
+    fn handle(&mut self, mut open: OpenPair, ctx: &mut Self::Context) {
+        let stanzas = std::mem::take(&mut open.stanzas);
         self.with_core(ctx, |stream, out| {
-            let slot = stream.slot(&pair);
+            let slot = stream.slot(&open.pair);
             stream.send(now(), slot, stanzas, out);
         });
     }

@@ -263,6 +263,7 @@ impl LocalLink {
         self.last_error.get_or_insert_with(|| why.to_owned());
         info!(local = self.name(), why, "local link down");
         if self.draining {
+            self.hand_back_all();
             ctx.stop();
             return;
         }
@@ -427,6 +428,15 @@ impl LocalLink {
                 }
             });
         }
+    }
+
+    /// Hands back everything that waits: there will be no other link.
+    fn hand_back_all(&mut self) {
+        for waiting in std::mem::take(&mut self.waiting) {
+            hand_back(&self.shared, waiting, UndeliveredReason::DomainUnavailable);
+        }
+        self.waiting_bytes = 0;
+        self.gauge.queued_is(0);
     }
 
     fn accept(&mut self, attach: AttachLink, ctx: &mut Context<Self>) {
@@ -713,7 +723,8 @@ impl Handler<Settled> for LocalLink {
     }
 }
 
-/// Takes no more stanzas from the server.
+/// Takes no more stanzas from the server; where there is none, what waits for it is handed back while
+/// the host streams can still be told.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct StopReading;
@@ -723,6 +734,9 @@ impl Handler<StopReading> for LocalLink {
 
     fn handle(&mut self, StopReading: StopReading, _: &mut Self::Context) {
         self.draining = true;
+        if self.link.is_none() {
+            self.hand_back_all();
+        }
     }
 }
 

@@ -9,12 +9,14 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix::prelude::SendError;
 use actix::{
     Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, ResponseFuture, WrapFuture,
 };
 use bytes::Bytes;
 use futures_util::future::join_all;
 use heteronym_net::random;
+use heteronym_proto::checker::Scope;
 use heteronym_proto::hosted::Entry;
 use heteronym_proto::link_choice::{LinkAction, LinkChoice, LinkId};
 use heteronym_proto::name::Name;
@@ -22,6 +24,7 @@ use heteronym_proto::pair::Pair;
 use heteronym_proto::pairs::PairState;
 use heteronym_proto::registry::{Service, Target};
 use heteronym_proto::routes::Route;
+use heteronym_proto::stanza;
 use heteronym_proto::stanza_error::Condition;
 use heteronym_proto::status::{HostState, HostStatus, LocalState, PairStatus, Status, Via};
 use heteronym_proto::waiting::WaitingRoom;
@@ -109,6 +112,16 @@ impl Router {
         self.settle(pair);
     }
 
+    /// Lets stanzas wait whose link has ended: they are older than what waits already.
+    fn wait_again(&mut self, pair: &Pair, stanzas: Vec<Bytes>) {
+        for stanza in stanzas {
+            if let Some(stanza) = self.waiting.push_again(pair, stanza, now().instant) {
+                let text = "the connection to the other host ended, and too much waits already";
+                bounce_to_sender(&self.shared, &stanza, Condition::ResourceConstraint, text);
+            }
+        }
+    }
+
     /// Nothing of the pair waits here any more: its local link may send directly. Comes after what
     /// was passed on, so that nothing overtakes it.
     fn settle(&mut self, pair: &Pair) {
@@ -193,7 +206,7 @@ impl Router {
         host.target = target;
         host.pairs.insert(pair, targets);
         match host.choice.chosen() {
-            Some(link) => self.flush(&name, link),
+            Some(link) => self.flush(&name, link, ctx),
             None => self.want_link(&name, ctx),
         }
     }
@@ -206,19 +219,20 @@ impl Router {
         }
     }
 
-    /// Hands everything that waits for a host to its link.
-    fn flush(&mut self, name: &Name, link: LinkId) {
+    /// Hands everything that waits for a host to its link. Of a link that has ended just now, it comes
+    /// back as [`Stranded`].
+    fn flush(&mut self, name: &Name, link: LinkId, ctx: &Context<Self>) {
         let Some(to) = self.links.get(&link).map(|entry| entry.link.addr.clone()) else { return };
         let Some(host) = self.hosts.get_mut(name) else { return };
         let pairs: Vec<Pair> = host.pairs.drain().map(|(pair, _)| pair).collect();
         for pair in pairs {
             let stanzas = self.waiting.take(&pair);
-            let open = OpenPair { pair: pair.clone(), stanzas };
+            let open = OpenPair { pair: pair.clone(), stanzas, router: ctx.address() };
             if !open.stanzas.is_empty()
-                && let Err(error) = to.try_send(open)
+                && let Err(SendError::Full(mut open)) = to.try_send(open)
             {
                 let text = "the connection to the other host does not keep up";
-                self.bounce(error.into_inner().stanzas, Condition::ResourceConstraint, text);
+                self.bounce(std::mem::take(&mut open.stanzas), Condition::ResourceConstraint, text);
             }
             self.settle(&pair);
         }
@@ -231,7 +245,7 @@ impl Router {
                 LinkAction::Choose(link) => self.decide(link, Decide::Choose),
                 LinkAction::Use(link) => {
                     info!(host = %name, link, "link chosen");
-                    self.flush(name, link);
+                    self.flush(name, link, ctx);
                 }
                 LinkAction::Probe(link) => self.decide(link, Decide::Probe),
                 LinkAction::CloseConflict(link) => self.decide(link, Decide::Conflict),
@@ -467,15 +481,43 @@ impl Handler<LinkEnded> for Router {
             return;
         }
         for (pair, stanzas) in unsent {
-            for stanza in stanzas {
-                if let Some(stanza) = self.waiting.push(&pair, stanza, now().instant) {
-                    let text = "the connection to the other host ended, and too much waits already";
-                    bounce_to_sender(&self.shared, &stanza, Condition::ResourceConstraint, text);
-                }
-            }
+            self.wait_again(&pair, stanzas);
             self.find_way(&pair, ctx);
         }
     }
+}
+
+/// Stanzas that were on their way to a link when it ended, in order.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Stranded(pub Vec<Bytes>);
+
+impl Handler<Stranded> for Router {
+    type Result = ();
+
+    fn handle(&mut self, Stranded(stanzas): Stranded, ctx: &mut Self::Context) {
+        if self.drain.is_some() {
+            return self.bounce(stanzas, Condition::RemoteServerTimeout, "this router shuts down");
+        }
+        let mut pairs: Vec<Pair> = Vec::new();
+        for stanza in stanzas {
+            let Some(pair) = pair_of(&stanza) else { continue };
+            self.wait_again(&pair, vec![stanza]);
+            if !pairs.contains(&pair) {
+                pairs.push(pair);
+            }
+        }
+        for pair in pairs {
+            self.find_way(&pair, ctx);
+        }
+    }
+}
+
+/// The pair of a stanza that one of our users sent.
+fn pair_of(bytes: &[u8]) -> Option<Pair> {
+    let stanza = stanza::read(bytes, &Scope::SERVER).ok()?;
+    let (local, remote) = (Name::parse(stanza.from_domain()).ok()?, Name::parse(stanza.to_domain()).ok()?);
+    Some(Pair { local, remote })
 }
 
 /// Ends everything in order: nothing is accepted any more, what may be sent is sent, streams end.
