@@ -3,5 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "what a check needs and does not get fails it")]
 
 mod admin;
+mod asking;
 mod cli;
 mod demo;
+mod drain;
+mod federation;
+mod links;
+mod local_links;
+mod refusals;
+mod servers_run;
+mod stanzas;
+mod support;

@@ -1,0 +1,123 @@
+//! The end in order: what was accepted is delivered or bounced, and every stream has an end.
+
+use heteronym_proto::control::UndeliveredReason;
+
+use crate::support::message;
+use crate::support::stage::{ROUTER, Stage, World};
+
+const JOSE: &str = "jose@saramago.lit/x";
+const ANA: &str = "ana@pessoa.lit";
+/// Stanzas under way in either direction when the end comes.
+const STANZAS: usize = 2000;
+
+/// Sends a ping behind everything else, so that its answer says that all of it was accepted.
+async fn all_is_accepted(stage: &mut Stage) {
+    let ping = "<ping xmlns='urn:xmpp:ping'/>";
+    stage.local.send(format!("<iq type='get' id='last' from='{JOSE}' to='{ROUTER}'>{ping}</iq>")).await;
+    let answer = stage.local.wire.element().await;
+    assert_eq!((answer.attr("type"), answer.attr("id")), (Some("result"), Some("last")));
+}
+
+#[tokio::test]
+async fn what_was_accepted_for_a_peer_arrives_before_the_end() {
+    let mut stage = Stage::new().await;
+    stage.link.activate(&stage.pessoa, "saramago.lit").await;
+    let all: String = (0..STANZAS).map(|n| message(JOSE, ANA, &n.to_string())).collect();
+    stage.local.send(all).await;
+    all_is_accepted(&mut stage).await;
+    let Stage { world, mut local, mut link, .. } = stage;
+    let draining = world.router.begin_drain();
+    for n in 0..STANZAS {
+        link.expect(&n.to_string()).await;
+    }
+    link.wire.expect_end().await;
+    local.wire.expect_end().await;
+    draining.ended().await;
+}
+
+#[tokio::test]
+async fn what_was_accepted_from_a_peer_arrives_before_the_end() {
+    let mut stage = Stage::new().await;
+    stage.link.activate(&stage.pessoa, "saramago.lit").await;
+    let all: String = (0..STANZAS).map(|n| message(ANA, JOSE, &n.to_string())).collect();
+    let ping = "<ping xmlns='urn:xmpp:ping'/>";
+    let from = stage.world.host.name.clone();
+    let last = format!("<iq type='get' id='last' from='{from}' to='{ROUTER}'>{ping}</iq>");
+    stage.link.wire.send(all + &last).await;
+    let answer = stage.link.stanza().await;
+    assert_eq!((answer.attr("type"), answer.attr("id")), (Some("result"), Some("last")));
+    let Stage { world, mut local, mut link, .. } = stage;
+    let draining = world.router.begin_drain();
+    for n in 0..STANZAS {
+        local.expect(&n.to_string()).await;
+    }
+    local.wire.expect_end().await;
+    link.wire.expect_end().await;
+    draining.ended().await;
+}
+
+#[tokio::test]
+async fn what_waits_for_an_activation_comes_back() {
+    let mut stage = Stage::new().await;
+    stage.local.tell(JOSE, ANA, "waiting").await;
+    stage.link.show(&stage.pessoa).await;
+    stage.link.hear_request().await;
+    let Stage { world, mut local, mut link, .. } = stage;
+    let draining = world.router.begin_drain();
+    local.expect_error("waiting", "remote-server-timeout").await;
+    link.wire.expect_end().await;
+    local.wire.expect_end().await;
+    draining.ended().await;
+}
+
+#[tokio::test]
+async fn what_waits_for_a_host_comes_back() {
+    let world = World::new().await;
+    let mut local = world.attach().await;
+    local.tell(JOSE, ANA, "waiting").await;
+    let dialled = world.host.accept_tcp().await;
+    let draining = world.router.begin_drain();
+    local.expect_error("waiting", "remote-server-timeout").await;
+    local.wire.expect_end().await;
+    drop(dialled);
+    draining.ended().await;
+}
+
+/// What was read from the peer and has nobody to go to is told before the stream ends.
+#[tokio::test]
+async fn what_waits_for_a_component_is_handed_back() {
+    let mut stage = Stage::new().await;
+    stage.link.activate(&stage.pessoa, "baltasar.lit").await;
+    let n = stage.link.tell(ANA, "sete@baltasar.lit", "waiting").await;
+    stage.talk().await;
+    let Stage { world, mut local, mut link, .. } = stage;
+    let draining = world.router.begin_drain();
+    link.expect_undelivered(n, UndeliveredReason::DomainUnavailable).await;
+    link.wire.expect_end().await;
+    local.wire.expect_end().await;
+    draining.ended().await;
+}
+
+#[tokio::test]
+async fn nothing_is_accepted_any_more() {
+    let stage = Stage::new().await;
+    let (federation, component) = (stage.world.router.federation, stage.world.router.component);
+    stage.end().await;
+    for address in [federation, component] {
+        assert!(tokio::net::TcpStream::connect(address).await.is_err(), "{address} still takes connections");
+    }
+}
+
+/// Whoever does not read cannot hold the router up: what was written for it is lost with it.
+#[tokio::test]
+async fn a_peer_that_does_not_read_is_not_waited_for() {
+    let mut stage = Stage::new().await;
+    stage.link.activate(&stage.pessoa, "saramago.lit").await;
+    let text = "x".repeat(50_000);
+    for _ in 0..200 {
+        stage.local.send(message(JOSE, ANA, "large").replace("large</body>", &format!("{text}</body>"))).await;
+    }
+    let Stage { world, link, local, .. } = stage;
+    world.router.drain().await;
+    drop((link, local));
+}
