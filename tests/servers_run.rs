@@ -4,10 +4,12 @@ use std::process::Command;
 
 #[test]
 #[ignore = "needs prosody, openssl and python3 with slixmpp: run tests/run"]
+#[allow(clippy::print_stdout, reason = "with --nocapture the servers' own summary is shown")]
 fn real_servers_talk_over_two_routers() {
     let run = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/run");
     let output = Command::new(run).arg(env!("CARGO_BIN_EXE_heteronym")).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
+    println!("{said}");
     let summaries: Vec<_> = said.lines().filter(|line| line.ends_with(" failed")).collect();
     let all = format!("{said}\n{}", String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{all}");
