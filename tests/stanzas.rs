@@ -1,5 +1,7 @@
 //! Stanzas that must not pass, and what their senders are told.
 
+use std::time::Duration;
+
 use heteronym_proto::control::{Control, UndeliveredReason};
 use heteronym_proto::stream_error::Condition;
 
@@ -225,4 +227,45 @@ async fn a_comment_ends_the_link() {
 #[tokio::test]
 async fn the_end_of_the_stream_is_answered_with_its_end() {
     ends_the_link("</stream:stream>", None).await;
+}
+
+/// Stanzas flow while the link ends: each is on the old link or on the new one, once and in order.
+#[tokio::test]
+async fn no_stanza_is_lost_doubled_or_overtaken_while_a_link_ends() {
+    let Stage { world, mut local, mut link, pessoa, .. } = active(World::new().await).await;
+    let (stop, mut stopped) = tokio::sync::oneshot::channel();
+    let sending = tokio::spawn(async move {
+        let (mut sent, mut pace) = (0, tokio::time::interval(Duration::from_millis(1)));
+        while stopped.try_recv().is_err() {
+            local.tell(JOSE, ANA, &sent.to_string()).await;
+            sent += 1;
+            pace.tick().await;
+        }
+        (local, sent)
+    });
+    for n in 0..20 {
+        link.expect(&n.to_string()).await;
+    }
+    link.wire.send("<stream:features/>").await;
+    let mut next = 20;
+    loop {
+        let element = link.stanza().await;
+        if element.name() == "error" {
+            break;
+        }
+        assert_eq!(element.attr("id"), Some(next.to_string().as_str()));
+        next += 1;
+    }
+    link.wire.expect_end().await;
+    let dialled = world.host.accept_tcp().await;
+    stop.send(()).unwrap();
+    let (local, sent) = sending.await.unwrap();
+    let mut link = world.host.let_in(dialled).await;
+    link.settle().await;
+    link.serve(&pessoa).await;
+    for n in next..sent {
+        link.expect(&n.to_string()).await;
+    }
+    world.router.drain().await;
+    drop(local);
 }
