@@ -170,12 +170,20 @@ async fn a_stanza_that_is_not_well_formed_ends_its_own_stream() {
     for (body, condition) in [
         ("&nbsp;", Condition::RestrictedXml),
         ("]]>", Condition::NotWellFormed),
+        ("\u{1}", Condition::NotWellFormed),
         ("<x:y/>", Condition::BadNamespacePrefix),
         ("<y a='1' a='2'/>", Condition::NotWellFormed),
+        ("<y a='<'/>", Condition::NotWellFormed),
     ] {
         let bad = format!("<message from='sete@baltasar.lit' to='x@reis.lit'><body>{body}</body></message>");
         ends_the_stream(bad.as_bytes(), condition).await;
     }
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_utf_8_end_their_own_stream() {
+    let bad = b"<message from='sete@baltasar.lit' to='x@reis.lit'><body>\xc3\x28</body></message>";
+    ends_the_stream(bad, Condition::UnsupportedEncoding).await;
 }
 
 /// All users of a server share its link: one that goes beyond our limits does not end it.
