@@ -1,12 +1,12 @@
 //! Two host streams against each other, and one against whatever a peer may send.
 
 mod activation;
+mod attacks;
 mod bench;
 mod bounds;
 mod chaos;
 mod choice;
 mod peer;
-mod proofs;
 mod refusals;
 mod stanzas;
 mod time;
