@@ -1,0 +1,218 @@
+//! From the dial or the accept to an authenticated host stream: TCP, TLS, negotiation.
+
+use std::net::{SocketAddr, TcpStream as StdTcpStream};
+
+use heteronym_net::listen::first_byte_is_tls;
+use heteronym_net::tls::Secured;
+use heteronym_net::wire::{Reader, Stream, Writer, join, split};
+use heteronym_net::{dial, random};
+use heteronym_proto::framer::Framer;
+use heteronym_proto::limits::UNAUTHENTICATED_BYTES;
+use heteronym_proto::link_choice::LinkId;
+use heteronym_proto::name::Name;
+use heteronym_proto::negotiation::{Negotiation, Output};
+use heteronym_proto::registry::Target;
+use heteronym_proto::transcript::Exporter;
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::Shared;
+use crate::crypto::JudgeChain;
+use crate::listener::hex;
+use crate::registry::LookUpAddresses;
+
+/// How a connection begins.
+pub enum Start {
+    /// We dial.
+    Dial(LinkId, Target),
+    /// Somebody dialled us; the permit counts handshakes.
+    Accepted(StdTcpStream, OwnedSemaphorePermit),
+}
+
+/// An authenticated connection.
+pub(super) struct Connected {
+    pub(super) reader: Reader,
+    pub(super) writer: Writer,
+    pub(super) framer: Framer,
+    pub(super) exporter: Exporter,
+    pub(super) address: SocketAddr,
+    pub(super) peer: Name,
+    pub(super) lang: Option<String>,
+}
+
+/// Reaches the host, secures the connection and negotiates the stream.
+pub(super) async fn connect(shared: Shared, start: Start) -> Result<Connected, String> {
+    match start {
+        Start::Dial(_, target) => dial_host(&shared, target).await,
+        Start::Accepted(stream, permit) => {
+            let limit = shared.config.limits.connect_timeout;
+            let accepted = tokio::time::timeout(limit, accept_host(&shared, stream)).await;
+            drop(permit);
+            accepted.map_err(|_| "no host stream within the time for connecting".to_owned())?
+        }
+    }
+}
+
+async fn dial_host(shared: &Shared, target: Target) -> Result<Connected, String> {
+    let limit = shared.config.limits.connect_timeout;
+    let Target { host, port } = target;
+    let addresses = match shared.config.peers.get(&host) {
+        Some(addresses) if !addresses.is_empty() => addresses.clone(),
+        Some(_) | None => {
+            let question = LookUpAddresses { host: host.clone(), port };
+            shared.registry.send(question).await.map_err(|_| "the registry is gone")??
+        }
+    };
+    let tcp = dial::race(&addresses, &shared.config.source, dial::STAGGER, limit).await.map_err(|e| e.to_string())?;
+    let address = tcp.peer_addr().map_err(|error| error.to_string())?;
+    let negotiated = async {
+        let secured = shared.tls.connect(tcp, host.as_str()).await.map_err(|error| error.to_string())?;
+        judge(shared, &secured, &host).await?;
+        let (negotiation, outputs) = Negotiation::dial(shared.config.host.clone(), host.clone());
+        negotiate(shared, secured, negotiation, outputs).await
+    };
+    let late = || "no host stream within the time for connecting".to_owned();
+    let result = tokio::time::timeout(limit, negotiated).await.map_err(|_| late()).and_then(|result| result);
+    result.map_err(|why| format!("{host} at {address}: {why}"))
+}
+
+async fn judge(shared: &Shared, secured: &Secured, host: &Name) -> Result<(), String> {
+    verdict(shared, secured.peer_chain.clone(), host.clone())
+        .await
+        .map_err(|why| format!("the certificate of {host} is not trusted: {why}"))
+}
+
+async fn verdict(shared: &Shared, chain: Vec<Vec<u8>>, name: Name) -> Result<(), String> {
+    let judged = shared.crypto.send(JudgeChain { chain, name }).await;
+    judged.ok().flatten().unwrap_or_else(|| Err("the check broke down; see the log".to_owned()))
+}
+
+async fn accept_host(shared: &Shared, stream: StdTcpStream) -> Result<Connected, String> {
+    let text = |error: std::io::Error| error.to_string();
+    let mut tcp = TcpStream::from_std(stream).map_err(text)?;
+    if !first_byte_is_tls(&tcp).await.map_err(text)? {
+        tcp = start_tls(shared, tcp).await?;
+    }
+    let secured = shared.tls.accept(tcp).await.map_err(|error| error.to_string())?;
+    let negotiation = Negotiation::accept_secured(shared.config.host.clone(), stream_id());
+    negotiate(shared, secured, negotiation, Vec::new()).await
+}
+
+fn stream_id() -> String {
+    hex(&random::bytes::<16>())
+}
+
+/// The part of the negotiation that comes before STARTTLS; afterwards the peer speaks TLS.
+async fn start_tls(shared: &Shared, tcp: TcpStream) -> Result<TcpStream, String> {
+    let (reader, writer) = split(Stream::Plain(tcp));
+    let mut talk = Talk { reader, writer, framer: Framer::new(UNAUTHENTICATED_BYTES), chain: Vec::new() };
+    let negotiation = Negotiation::accept_plain(shared.config.host.clone(), stream_id());
+    match talk.run(shared, negotiation, Vec::new()).await? {
+        Ended::StartTls if talk.framer.buffered() == 0 => {
+            join(talk.reader, talk.writer).ok_or_else(|| "the connection is gone".to_owned())
+        }
+        Ended::StartTls => Err("bytes behind <starttls/> that TLS does not protect".to_owned()),
+        Ended::Established(..) => Err("a host stream without TLS".to_owned()),
+    }
+}
+
+async fn negotiate(
+    shared: &Shared,
+    secured: Secured,
+    negotiation: Negotiation,
+    outputs: Vec<Output>,
+) -> Result<Connected, String> {
+    let address = secured.stream.peer_addr().map_err(|error| error.to_string())?;
+    let exporter = Exporter::new(&secured.exporter);
+    let (reader, writer) = split(secured.stream);
+    let framer = Framer::new(UNAUTHENTICATED_BYTES);
+    let mut talk = Talk { reader, writer, framer, chain: secured.peer_chain };
+    match talk.run(shared, negotiation, outputs).await? {
+        Ended::Established(peer, lang) => {
+            let Talk { reader, writer, framer, .. } = talk;
+            Ok(Connected { reader, writer, framer, exporter, address, peer, lang })
+        }
+        Ended::StartTls => Err("STARTTLS inside TLS".to_owned()),
+    }
+}
+
+/// A negotiation with its connection.
+struct Talk {
+    reader: Reader,
+    writer: Writer,
+    framer: Framer,
+    chain: Vec<Vec<u8>>,
+}
+
+enum Ended {
+    Established(Name, Option<String>),
+    StartTls,
+}
+
+impl Talk {
+    async fn run(&mut self, shared: &Shared, negotiation: Negotiation, outputs: Vec<Output>) -> Result<Ended, String> {
+        let mut negotiation = Some(negotiation);
+        let mut outputs = outputs;
+        loop {
+            for output in std::mem::take(&mut outputs) {
+                match output {
+                    Output::Send(bytes) => self.writer.write(&bytes).await.map_err(|error| error.to_string())?,
+                    Output::Restart => self.framer.restart(),
+                    Output::StartTls => return Ok(Ended::StartTls),
+                    Output::Established { peer, lang } => return Ok(Ended::Established(peer, lang)),
+                    Output::Close(why) => {
+                        let _ = self.writer.shutdown().await;
+                        return Err(format!("the peer was told {why}"));
+                    }
+                    Output::Judge(name) => {
+                        let verdict = verdict(shared, self.chain.clone(), name).await;
+                        let state = negotiation.take().ok_or("negotiation ended")?;
+                        let step = state.judged(verdict);
+                        let (next, more) = self.stepped(step).await?;
+                        negotiation = Some(next);
+                        outputs = more;
+                    }
+                }
+            }
+            if outputs.is_empty() {
+                let frame = self.frame().await?;
+                let state = negotiation.take().ok_or("negotiation ended")?;
+                let step = state.frame(frame);
+                let (next, more) = self.stepped(step).await?;
+                negotiation = Some(next);
+                outputs = more;
+            }
+        }
+    }
+
+    async fn stepped(
+        &mut self,
+        step: Result<(Negotiation, Vec<Output>), heteronym_proto::negotiation::NegotiationError>,
+    ) -> Result<(Negotiation, Vec<Output>), String> {
+        match step {
+            Ok(step) => Ok(step),
+            Err(error) => {
+                let _ = self.writer.write(&error.farewell()).await;
+                let _ = self.writer.shutdown().await;
+                Err(error.to_string())
+            }
+        }
+    }
+
+    async fn frame(&mut self) -> Result<heteronym_proto::framer::Frame, String> {
+        loop {
+            match self.framer.next_frame() {
+                Ok(Some(frame)) => return Ok(frame),
+                Ok(None) => (),
+                Err(error) => {
+                    let error = error.stream_error();
+                    let _ = self.writer.write(&error.to_bytes()).await;
+                    return Err(error.to_string());
+                }
+            }
+            let read =
+                self.reader.read().await.map_err(|error| heteronym_net::tls::TlsError::from_io(error).to_string())?;
+            self.framer.push(read.ok_or("the peer closed the connection during negotiation")?);
+        }
+    }
+}

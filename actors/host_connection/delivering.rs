@@ -1,0 +1,89 @@
+//! The way out for stanzas: to our servers, and what happens when one does not keep up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
+use heteronym_proto::checker::Scope;
+use heteronym_proto::control::UndeliveredReason;
+use heteronym_proto::host_stream::Delivery;
+use heteronym_proto::hosted::Entry;
+use heteronym_proto::name::Name;
+use heteronym_proto::stanza;
+use tracing::info;
+
+use super::HostConnection;
+use crate::Gauge;
+use crate::local_link::{Deliver, Delivered};
+
+impl HostConnection {
+    /// Hands stanzas to our servers, one message per server and read.
+    pub(super) fn deliver(&mut self, deliveries: Vec<Delivery>, ctx: &mut Context<Self>) {
+        let mut by_entry: Vec<(Entry, Vec<Delivered>)> = Vec::new();
+        for Delivery { entry, n, bytes } in deliveries {
+            let delivered = Delivered { n, bytes };
+            match by_entry.iter_mut().find(|(other, _)| *other == entry) {
+                Some((_, list)) => list.push(delivered),
+                None => by_entry.push((entry, vec![delivered])),
+            }
+        }
+        for (entry, stanzas) in by_entry {
+            let local = self.shared.locals.get(entry);
+            if let Some(local) = local.as_ref().filter(|local| local.gauge.bytes() > HOLD_BYTES) {
+                self.hold(entry, &stanzas, Arc::clone(&local.gauge), ctx);
+            }
+            let deliver = Deliver { from: Some(ctx.address()), stanzas };
+            let full = match local {
+                Some(local) => local.deliver(deliver).err(),
+                None => Some(deliver),
+            };
+            for stanza in full.map(|deliver| deliver.stanzas).unwrap_or_default() {
+                let reason = UndeliveredReason::Overflow;
+                self.with_core(ctx, |stream, out| stream.undeliverable(stanza.n, reason, out));
+            }
+        }
+    }
+
+    /// A server of ours does not keep up: the peer is to hold what it has for these domains, and
+    /// everything else on the stream goes on (protocol §7).
+    pub(super) fn hold(&mut self, entry: Entry, stanzas: &[Delivered], gauge: Arc<Gauge>, ctx: &mut Context<Self>) {
+        let first = !self.held.contains_key(&entry);
+        for stanza in stanzas {
+            let Ok(stanza) = stanza::read(&stanza.bytes, &Scope::SERVER) else { continue };
+            let held = self.held.entry(entry).or_default();
+            if held.contains(stanza.to_domain()) {
+                continue;
+            }
+            let Ok(domain) = Name::parse(stanza.to_domain()) else { continue };
+            held.insert(domain.clone());
+            info!(%domain, "the domain's server does not keep up: the peer is asked to hold");
+            self.with_core(ctx, |stream, out| stream.ask_to_hold(domain, out));
+        }
+        if first {
+            self.go_when_there_is_room(entry, gauge, ctx);
+        }
+    }
+
+    pub(super) fn go_when_there_is_room(&mut self, entry: Entry, gauge: Arc<Gauge>, ctx: &mut Context<Self>) {
+        let waiting = async move {
+            gauge.has_room(LOOK_AGAIN).await;
+            gauge
+        };
+        ctx.spawn(waiting.into_actor(self).map(move |gauge, this, ctx| {
+            if gauge.bytes() > Gauge::HIGH {
+                return this.go_when_there_is_room(entry, gauge, ctx);
+            }
+            for domain in this.held.remove(&entry).unwrap_or_default() {
+                info!(%domain, "the domain's server keeps up again");
+                this.with_core(ctx, |stream, out| stream.ask_to_go(domain, out));
+            }
+        }));
+    }
+}
+
+/// Bytes on their way to one of our servers from which the peer is asked to hold; the difference to
+/// the bound of that queue is for what the peer has sent before it hears of it.
+const HOLD_BYTES: usize = 4 << 20;
+
+/// How long until a server that is held is looked at again, whatever its gauge says.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);

@@ -1,0 +1,59 @@
+//! What the status page says of a connection and its pairs.
+
+use actix::{Handler, Message};
+use heteronym_proto::pairs::{PairRecord, PairState};
+use heteronym_proto::status::{HostState, HostStatus, PairStatus, Via};
+
+use super::HostConnection;
+
+/// For the status page: the connection and its pairs.
+#[derive(Message)]
+#[rtype(result = "Option<(HostStatus, Vec<PairStatus>)>")]
+pub struct GetStatus;
+
+impl Handler<GetStatus> for HostConnection {
+    type Result = Option<(HostStatus, Vec<PairStatus>)>;
+
+    fn handle(&mut self, GetStatus: GetStatus, _: &mut Self::Context) -> Self::Result {
+        let link = self.link.as_ref()?;
+        let mut wired = link.wired.borrow_mut();
+        let (stanzas_in, stanzas_out) = (wired.stream.received(), wired.stream.sent());
+        let stream = &wired.stream;
+        let host = stream.peer().to_string();
+        let pairs: Vec<_> = stream.records().map(|record| pair_status(record, &host)).collect();
+        let state = match (self.draining || self.ending, stream.is_chosen()) {
+            (true, _) => HostState::Draining,
+            (false, true) => HostState::Active,
+            (false, false) => HostState::Negotiating,
+        };
+        let status = HostStatus {
+            name: host,
+            state,
+            address: self.address.map(|address| address.to_string()),
+            dialled_by_us: self.dialled.is_some(),
+            pairs_active: pairs.iter().filter(|pair| pair.state == PairState::Active).count(),
+            stanzas_in,
+            stanzas_out,
+            bytes_in: self.bytes_in,
+            bytes_out: wired.bytes_out,
+            unacknowledged: 0,
+            queued_bytes: self.gauge.bytes(),
+            last_error: self.why_ended.clone(),
+        };
+        Some((status, pairs))
+    }
+}
+
+fn pair_status(record: &PairRecord, host: &str) -> PairStatus {
+    PairStatus {
+        pair: record.pair.clone(),
+        host: Some(host.to_owned()),
+        state: record.state(),
+        via: Via::Federation,
+        stanzas_in: record.stanzas_in,
+        stanzas_out: record.stanzas_out,
+        activated_at: record.active.as_ref().map(|active| active.since),
+        expires_at: record.active.as_ref().map(|active| active.expires),
+        last_error: record.last_error.as_deref().map(str::to_owned),
+    }
+}
