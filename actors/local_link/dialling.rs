@@ -1,0 +1,78 @@
+//! Dials the component port of a server of ours (XEP-0114).
+
+use std::time::Duration;
+
+use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
+use bytes::Bytes;
+use heteronym_net::wire::{Stream, split};
+use heteronym_proto::component::{ComponentError, Dialled, Dialler};
+use heteronym_proto::framer::Framer;
+use tokio::net::TcpStream;
+use tracing::warn;
+
+use super::LocalLink;
+use crate::Attach;
+
+impl LocalLink {
+    pub(super) fn dial_later(&mut self, ctx: &mut Context<Self>) {
+        if matches!(self.attach(), Some(Attach::DialComponent { .. })) {
+            ctx.run_later(REDIAL, |this, ctx| this.dial(ctx));
+        }
+    }
+
+    pub(super) fn attach(&self) -> Option<&Attach> {
+        self.shared.config.locals.get(self.entry).map(|local| &local.attach)
+    }
+
+    pub(super) fn dial(&mut self, ctx: &mut Context<Self>) {
+        let Some(Attach::DialComponent { address, name, secret }) = self.attach() else { return };
+        let dialler = Dialler::new(name, secret.clone());
+        let (address, limits) = (*address, self.shared.config.limits.clone());
+        let dialled = async move {
+            let handshake = dial(address, dialler, limits.stanza_bytes);
+            let late = || "no answer in time".to_owned();
+            tokio::time::timeout(limits.connect_timeout, handshake).await.map_err(|_| late())?
+        };
+        ctx.spawn(dialled.into_actor(self).map(|result, this, ctx| match result {
+            Ok((stream, framer)) => this.bring_up(stream, framer, Bytes::new(), ctx),
+            Err(why) => {
+                if this.last_error.as_ref() != Some(&why) {
+                    warn!(local = this.name(), why, "our server cannot be reached");
+                }
+                this.last_error = Some(why);
+                this.dial_later(ctx);
+            }
+        }));
+    }
+}
+
+/// Between attempts to reach a server that we dial.
+const REDIAL: Duration = Duration::from_secs(2);
+
+/// Attaches to a component port (XEP-0114, dialling side).
+async fn dial(
+    address: std::net::SocketAddr,
+    (mut dialler, header): (Dialler, Bytes),
+    stanza_bytes: usize,
+) -> Result<(Stream, Framer), String> {
+    let stream = TcpStream::connect(address).await.map_err(|error| format!("{address}: {error}"))?;
+    let _ = stream.set_nodelay(true);
+    let (mut reader, mut writer) = split(Stream::Plain(stream));
+    let mut framer = Framer::new(stanza_bytes);
+    let io = |error: std::io::Error| format!("{address}: {error}");
+    writer.write(&header).await.map_err(io)?;
+    loop {
+        let frame = framer.next_frame().map_err(|error| error.stream_error().to_string())?;
+        let Some(frame) = frame else {
+            let read = reader.read().await.map_err(io)?.ok_or_else(|| ComponentError::Closed.to_string())?;
+            framer.push(read);
+            continue;
+        };
+        match dialler.frame(frame).map_err(|error| format!("{address}: {error}"))? {
+            Dialled::Send(bytes) => writer.write(&bytes).await.map_err(io)?,
+            Dialled::Up => break,
+        }
+    }
+    let stream = heteronym_net::wire::join(reader, writer).ok_or("the connection is gone")?;
+    Ok((Stream::Plain(stream), framer))
+}

@@ -1,0 +1,80 @@
+//! The way in for stanzas: the handle of a local server, and the errors that its users get.
+
+use std::sync::Arc;
+
+use actix::{Addr, Message};
+use bytes::Bytes;
+use heteronym_proto::checker::Scope;
+use heteronym_proto::stanza;
+use heteronym_proto::stanza_error::{Condition, bounce};
+use tracing::{debug, warn};
+
+use super::LocalLink;
+use crate::host_connection::HostConnection;
+use crate::{Gauge, Shared};
+
+/// Bytes that may wait for one local server; beyond it stanzas are handed back as `overflow`.
+const QUEUE_BYTES: usize = 32 << 20;
+
+/// Reaches a local server.
+#[derive(Clone)]
+pub struct LocalHandle {
+    /// Its actor.
+    pub addr: Addr<LocalLink>,
+    /// The bytes on their way to it.
+    pub gauge: Arc<Gauge>,
+}
+
+impl LocalHandle {
+    /// Hands stanzas over; gives them back where there is no room or no actor.
+    pub fn deliver(&self, deliver: Deliver) -> Result<(), Deliver> {
+        let bytes = deliver.bytes();
+        if self.gauge.bytes() + bytes > QUEUE_BYTES {
+            return Err(deliver);
+        }
+        self.gauge.posted(bytes);
+        self.addr.try_send(deliver).map_err(|error| {
+            self.gauge.received(bytes);
+            error.into_inner()
+        })
+    }
+}
+
+/// Stanzas for our server. The result: nothing; what cannot be delivered is handed back later.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Deliver {
+    /// Who is told what could not be delivered; `None`: the sender is, by a stanza error.
+    pub from: Option<Addr<HostConnection>>,
+    /// In order.
+    pub stanzas: Vec<Delivered>,
+}
+
+/// A stanza for our server.
+pub struct Delivered {
+    /// Its number on the host stream it came by; 0 where it came by none.
+    pub n: u64,
+    /// The stanza.
+    pub bytes: Bytes,
+}
+
+impl Deliver {
+    pub(super) fn bytes(&self) -> usize {
+        self.stanzas.iter().map(|stanza| stanza.bytes.len()).sum()
+    }
+}
+
+/// Tells the sender of a stanza, one of our local users, that it was not delivered.
+pub(crate) fn bounce_to_sender(shared: &Shared, bytes: &[u8], condition: Condition, text: &str) {
+    let Ok(stanza) = stanza::read(bytes, &Scope::SERVER) else { return };
+    let Some(error) = bounce(&stanza, condition, text) else {
+        debug!(condition = condition.as_str(), "a stanza that may not be answered was dropped");
+        return;
+    };
+    let entry = shared.config.hosted.entry(stanza.from_domain());
+    let Some(local) = entry.and_then(|entry| shared.locals.get(entry)) else { return };
+    let answer = Deliver { from: None, stanzas: vec![Delivered { n: 0, bytes: error }] };
+    if local.deliver(answer).is_err() {
+        warn!(domain = stanza.from_domain(), "an error for a local user was dropped: its server does not read");
+    }
+}

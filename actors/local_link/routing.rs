@@ -1,0 +1,122 @@
+//! Where the stanzas of one read go: one message per destination.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use heteronym_proto::hosted::Entry;
+use heteronym_proto::pair::Pair;
+use heteronym_proto::routes::Route;
+use heteronym_proto::stanza_error::Condition;
+
+use super::LocalLink;
+use super::local_handle::{Deliver, Delivered, bounce_to_sender};
+use crate::host_connection::{Batch, LinkHandle};
+use crate::router::Unrouted;
+use crate::{Gauge, Shared};
+
+impl LocalLink {
+    pub(super) fn dispatch(&mut self, outgoing: Outgoing) {
+        self.batches += 1;
+        let Outgoing { links, locals, router, answers } = outgoing;
+        for (link, stanzas, bytes) in links {
+            if link.gauge.bytes() > Gauge::HIGH
+                && let Some(own) = &self.link
+            {
+                *own.gate.borrow_mut() = Some(Arc::clone(&link.gauge));
+            }
+            if let Err(stanzas) = link.send(stanzas, bytes, &self.shared.config.limits) {
+                for (_, stanza) in stanzas {
+                    let text = "the connection to the other host is full";
+                    bounce_to_sender(&self.shared, &stanza, Condition::ResourceConstraint, text);
+                }
+            }
+        }
+        for (entry, stanzas) in locals {
+            self.deliver_inside(entry, stanzas);
+        }
+        if !router.is_empty() {
+            self.ask_router(router);
+        }
+        if !answers.is_empty() {
+            let stanzas = answers.into_iter().map(|bytes| Delivered { n: 0, bytes });
+            self.enqueue(None, stanzas.collect());
+        }
+    }
+
+    pub(super) fn deliver_inside(&mut self, entry: Entry, stanzas: Vec<Bytes>) {
+        let stanzas = stanzas.into_iter().map(|bytes| Delivered { n: 0, bytes }).collect();
+        let deliver = Deliver { from: None, stanzas };
+        let full = match self.shared.locals.get(entry) {
+            Some(local) => local.deliver(deliver).err(),
+            None => Some(deliver),
+        };
+        for stanza in full.map(|deliver| deliver.stanzas).unwrap_or_default() {
+            let text = "the domain's server does not read";
+            bounce_to_sender(&self.shared, &stanza.bytes, Condition::ResourceConstraint, text);
+        }
+    }
+
+    pub(super) fn ask_router(&mut self, stanzas: Vec<(Pair, Bytes)>) {
+        let batch = Unrouted { entry: self.entry, batch: self.batches, stanzas };
+        if let Err(error) = self.router.try_send(batch) {
+            for (pair, stanza) in error.into_inner().stanzas {
+                self.via_router.remove(&pair);
+                let text = "the router is busy";
+                bounce_to_sender(&self.shared, &stanza, Condition::ResourceConstraint, text);
+            }
+        }
+    }
+}
+
+/// Where the stanzas of one read go: one message per destination.
+#[derive(Default)]
+pub(super) struct Outgoing {
+    pub(super) links: Vec<(LinkHandle, Batch, usize)>,
+    pub(super) locals: Vec<(Entry, Vec<Bytes>)>,
+    pub(super) router: Vec<(Pair, Bytes)>,
+    pub(super) answers: Vec<Bytes>,
+}
+
+/// Sorts one stanza. A pair that the Router still holds stanzas of goes on through the Router, so
+/// that none overtakes another.
+pub(super) fn route(
+    shared: &Shared,
+    via_router: &mut HashMap<Pair, u64>,
+    batch: u64,
+    outgoing: &mut Outgoing,
+    from: &str,
+    to: &str,
+    bytes: Bytes,
+) {
+    let key: &dyn heteronym_proto::pair::AsPair = &(from, to);
+    let held = !via_router.is_empty() && via_router.contains_key(key);
+    let found = if held { None } else { shared.routes.find(from, to) };
+    match found.as_deref() {
+        Some(Route::Link { link, slot }) => match outgoing.links.iter_mut().find(|(other, ..)| other.id == link.id) {
+            Some((_, stanzas, total)) => {
+                *total += bytes.len();
+                stanzas.push((*slot, bytes));
+            }
+            None => {
+                let total = bytes.len();
+                outgoing.links.push((link.clone(), vec![(*slot, bytes)], total));
+            }
+        },
+        Some(Route::Local { entry, stanzas }) => {
+            stanzas.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            match outgoing.locals.iter_mut().find(|(other, _)| other == entry) {
+                Some((_, list)) => list.push(bytes),
+                None => outgoing.locals.push((*entry, vec![bytes])),
+            }
+        }
+        None => {
+            let parsed = (heteronym_proto::name::Name::parse(from), heteronym_proto::name::Name::parse(to));
+            if let (Ok(local), Ok(remote)) = parsed {
+                let pair = Pair { local, remote };
+                via_router.insert(pair.clone(), batch);
+                outgoing.router.push((pair, bytes));
+            }
+        }
+    }
+}
