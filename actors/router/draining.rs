@@ -1,0 +1,74 @@
+//! The end of everything, in order.
+
+use std::time::Duration;
+
+use actix::{ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseFuture, WrapFuture};
+use futures_util::future::join_all;
+use heteronym_proto::pair::Pair;
+use heteronym_proto::stanza_error::Condition;
+use tracing::info;
+
+use super::Router;
+use crate::host_connection::Decide;
+use crate::listener::StopAccepting;
+use crate::local_link::{Finish, StopReading};
+
+impl Router {
+    pub(super) fn finish_drain(&mut self, ctx: &mut Context<Self>) {
+        if let Some(done) = self.drain.take() {
+            let locals: Vec<_> = self.shared.locals.all();
+            let finished = join_all(locals.into_iter().map(|local| async move {
+                let _ = local.addr.send(Finish).await;
+                while local.addr.connected() {
+                    actix_rt::time::sleep(Duration::from_millis(5)).await;
+                }
+            }));
+            let finished = async { tokio::time::timeout(DRAIN, finished).await.is_ok() };
+            ctx.spawn(finished.into_actor(self).map(|_, _, ctx| {
+                let _ = done.send(());
+                ctx.stop();
+            }));
+        }
+    }
+}
+
+/// How long peer hosts get to end their streams when we drain.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Ends everything in order: nothing is accepted any more, what may be sent is sent, streams end.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Drain;
+
+impl Handler<Drain> for Router {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, Drain: Drain, ctx: &mut Self::Context) -> Self::Result {
+        info!(links = self.links.len(), "draining");
+        let (done, drained) = tokio::sync::oneshot::channel();
+        self.drain = Some(done);
+        if let Some(listener) = self.listener.take() {
+            let _ = listener.try_send(StopAccepting);
+        }
+        let stops = self.shared.locals.all().into_iter().map(|local| async move {
+            let _ = local.addr.send(StopReading).await;
+        });
+        ctx.spawn(join_all(stops).into_actor(self).map(|_, this, ctx| {
+            let pairs: Vec<Pair> = this.waiting.pairs().cloned().collect();
+            for pair in pairs {
+                let stanzas = this.waiting.take(&pair);
+                this.bounce(stanzas, Condition::RemoteServerTimeout, "this router shuts down");
+            }
+            for entry in this.links.values() {
+                let _ = entry.link.addr.try_send(Decide::Drain);
+            }
+            if this.links.is_empty() {
+                this.finish_drain(ctx);
+            }
+        }));
+        ctx.run_later(DRAIN, |this, ctx| this.finish_drain(ctx));
+        Box::pin(async {
+            let _ = drained.await;
+        })
+    }
+}

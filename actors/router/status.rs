@@ -1,0 +1,139 @@
+//! What the status page and the readiness check say.
+
+use actix::{Handler, Message, ResponseFuture};
+use futures_util::future::join_all;
+use heteronym_proto::name::Name;
+use heteronym_proto::pair::Pair;
+use heteronym_proto::pairs::PairState;
+use heteronym_proto::status::{HostState, HostStatus, LocalState, PairStatus, Status, Via};
+
+use super::{Host, Router};
+use crate::host_connection;
+use crate::local_link;
+
+impl Router {
+    pub(super) fn why_waiting(&self, pair: &Pair) -> String {
+        match self.hosts.iter().find(|(_, host)| host.pairs.contains_key(pair)) {
+            Some((name, host)) => {
+                let error = host.last_error.as_deref().unwrap_or("no answer yet");
+                format!("the host {name} could not be reached: {error}")
+            }
+            None => format!("the look-up of {} has not ended", pair.remote),
+        }
+    }
+}
+
+/// For the status page.
+#[derive(Message)]
+#[rtype(result = "Status")]
+pub struct GetStatus;
+
+impl Handler<GetStatus> for Router {
+    type Result = ResponseFuture<Status>;
+
+    fn handle(&mut self, GetStatus: GetStatus, _: &mut Self::Context) -> Self::Result {
+        let links: Vec<_> = self.links.values().map(|entry| entry.link.addr.clone()).collect();
+        let locals = self.shared.locals.all();
+        let hosts: Vec<HostStatus> =
+            self.hosts.iter().filter_map(|(name, host)| host_without_link(name, host)).collect();
+        let waiting = self.waiting.pairs().map(|pair| waiting_pair(pair, self.why_waiting(pair)));
+        let inside = self.shared.routes.local_pairs().into_iter().map(|(pair, stanzas)| local_pair(pair, stanzas));
+        let pairs: Vec<PairStatus> = waiting.chain(inside).collect();
+        Box::pin(async move {
+            let mut status = Status { hosts, pairs, locals: Vec::new() };
+            for answer in join_all(links.iter().map(|link| link.send(host_connection::GetStatus))).await {
+                if let Ok(Some((host, pairs))) = answer {
+                    status.hosts.push(host);
+                    status.pairs.extend(pairs);
+                }
+            }
+            let answers = join_all(locals.iter().map(|local| local.addr.send(local_link::GetStatus))).await;
+            status.locals = answers.into_iter().filter_map(|answer| answer.ok().flatten()).collect();
+            status.hosts.sort_by(|a, b| a.name.cmp(&b.name));
+            status.pairs.sort_by(|a, b| {
+                (a.pair.local.as_str(), a.pair.remote.as_str()).cmp(&(b.pair.local.as_str(), b.pair.remote.as_str()))
+            });
+            status
+        })
+    }
+}
+
+/// Why the router is not ready: what an operator waits for.
+#[derive(Message)]
+#[rtype(result = "Vec<String>")]
+pub struct NotReady;
+
+impl Handler<NotReady> for Router {
+    type Result = ResponseFuture<Vec<String>>;
+
+    fn handle(&mut self, NotReady: NotReady, _: &mut Self::Context) -> Self::Result {
+        let (locals, draining) = (self.shared.locals.all(), self.drain.is_some());
+        Box::pin(async move {
+            let answers = join_all(locals.iter().map(|local| local.addr.send(local_link::GetStatus))).await;
+            let dialled = answers.into_iter().filter_map(|answer| answer.ok().flatten());
+            let mut reasons: Vec<String> = dialled
+                .filter(|local| local.state == LocalState::Connecting)
+                .map(|local| {
+                    let error = local.last_error.as_deref().unwrap_or("no answer yet");
+                    format!("local {}: the server we dial is not there: {error}", local.name)
+                })
+                .collect();
+            if draining {
+                reasons.push("draining".to_owned());
+            }
+            reasons
+        })
+    }
+}
+
+fn host_without_link(name: &Name, host: &Host) -> Option<HostStatus> {
+    if host.choice.chosen().is_some() {
+        return None;
+    }
+    let idle = host.choice.is_idle();
+    if idle && host.pairs.is_empty() && host.last_error.is_none() {
+        return None;
+    }
+    Some(HostStatus {
+        name: name.to_string(),
+        state: if idle { HostState::Waiting } else { HostState::Connecting },
+        address: None,
+        dialled_by_us: true,
+        pairs_active: 0,
+        stanzas_in: 0,
+        stanzas_out: 0,
+        bytes_in: 0,
+        bytes_out: 0,
+        unacknowledged: 0,
+        queued_bytes: 0,
+        last_error: host.last_error.clone(),
+    })
+}
+
+fn waiting_pair(pair: &Pair, why: String) -> PairStatus {
+    PairStatus {
+        pair: pair.clone(),
+        host: None,
+        state: PairState::Resolving,
+        via: Via::Federation,
+        stanzas_in: 0,
+        stanzas_out: 0,
+        activated_at: None,
+        expires_at: None,
+        last_error: Some(why),
+    }
+}
+
+fn local_pair(pair: Pair, stanzas: u64) -> PairStatus {
+    PairStatus {
+        pair,
+        host: None,
+        state: PairState::Active,
+        via: Via::Local,
+        stanzas_in: 0,
+        stanzas_out: stanzas,
+        activated_at: None,
+        expires_at: None,
+        last_error: None,
+    }
+}
