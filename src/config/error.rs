@@ -105,6 +105,12 @@ impl From<ConfigError> for ConfigErrors {
     }
 }
 
+impl From<Vec<ConfigError>> for ConfigErrors {
+    fn from(errors: Vec<ConfigError>) -> Self {
+        Self(errors)
+    }
+}
+
 impl<'a> IntoIterator for &'a ConfigErrors {
     type Item = &'a ConfigError;
     type IntoIter = std::slice::Iter<'a, ConfigError>;

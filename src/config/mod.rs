@@ -4,6 +4,7 @@
 //! is an unknown key. `config/heteronym.toml` shows every key with its default.
 
 mod attach;
+mod draft;
 mod error;
 mod federation;
 mod limits;
@@ -21,13 +22,13 @@ mod warning;
 
 use std::collections::BTreeMap;
 use std::env;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use heteronym_proto::limits::Limits;
 use heteronym_proto::name::Name;
 
 pub use attach::{Attach, AttachKind, LoopbackS2s};
+pub use draft::Draft;
 pub use error::{ConfigError, ConfigErrors, Problem};
 pub use federation::{Classic, Delegation, Federation, Policy};
 pub use local::Local;
@@ -36,7 +37,7 @@ pub use operations::{Admin, Log, LogFormat};
 pub use secret::Secret;
 pub use warning::Warning;
 
-use reader::{Report, Section};
+use reader::Section;
 
 /// Where the configuration lies unless something else is said.
 pub const DEFAULT_FILE: &str = "/etc/heteronym/heteronym.toml";
@@ -76,10 +77,7 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it, and with the files that it names for secrets and domains.
     pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
-        let unreadable =
-            |error: std::io::Error| ConfigError::Unreadable { file: path.into(), reason: error.to_string() };
-        let text = fs::read_to_string(path).map_err(unreadable)?;
-        Self::parse(&text, path.parent().unwrap_or(Path::new("")))
+        Draft::load(path)?.finish()
     }
 
     /// Reads `text`; relative paths in it are relative to `folder`.
@@ -87,16 +85,11 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it, and with the files that it names for secrets and domains.
     pub fn parse(text: &str, folder: &Path) -> Result<Self, ConfigErrors> {
-        let report = Report::new(folder);
-        let config = report.read(syntax::parse(text)?, Self::read);
-        match (config, report.into_errors()) {
-            (Some(config), None) => Ok(config),
-            (None | Some(_), Some(errors)) => Err(errors),
-            (None, None) => unreachable!("a part is missing only where an error was reported"),
-        }
+        Draft::parse(text, folder)?.finish()
     }
 
-    fn read(root: &mut Section<'_>) -> Option<Self> {
+    /// The configuration, and whom it trusts even if it lacks a host.
+    fn read(root: &mut Section<'_>) -> (Option<Self>, Tls) {
         let host = root.section("host", Host::read);
         let listen = root.section("listen", Listen::read);
         let tls = root.section("tls", Tls::read);
@@ -109,7 +102,10 @@ impl Config {
         let log = root.section("log", Log::read);
         let locals = Local::read_all(root);
         let peers = Peer::read_all(root);
-        Some(Self { host: host?, listen, tls, dns, federation, classic, limits, admin, log, locals, peers })
+        let trusted = tls.clone();
+        let config =
+            host.map(|host| Self { host, listen, tls, dns, federation, classic, limits, admin, log, locals, peers });
+        (config, trusted)
     }
 }
 

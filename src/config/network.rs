@@ -157,6 +157,10 @@ impl Tls {
             None => section.items("roots", &value, file).map(Roots::Files),
         });
         let extra_roots = section.list("extra_roots", file).unwrap_or_default();
+        if extra_roots.is_empty() && matches!(&roots, Some(Roots::Files(files)) if files.is_empty()) {
+            let refusal = invalid("nobody would be trusted", "\"system\" or a list of PEM files");
+            section.refuse("roots", Some("[]".to_owned()), refusal);
+        }
         Self { roots: roots.unwrap_or_default(), extra_roots }
     }
 }

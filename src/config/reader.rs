@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-use super::error::{ConfigError, ConfigErrors, Problem};
+use super::error::{ConfigError, Problem};
 use super::nearest::nearest;
 use super::secret::Secret;
 use super::value::{self, Read, Refusal, show, string, text, wrong_type};
@@ -62,11 +62,11 @@ impl Report {
     }
 
     /// Everything that was wrong, unknown keys last: which keys are known is not certain earlier.
-    pub(super) fn into_errors(self) -> Option<ConfigErrors> {
+    pub(super) fn into_errors(self) -> Vec<ConfigError> {
         let known = self.known.into_inner();
         let mut errors = self.errors.into_inner();
         errors.extend(self.unknown.into_inner().into_iter().map(|unknown| unknown.into_error(&known)));
-        ConfigErrors::from_list(errors)
+        errors
     }
 
     /// Every key that was asked for, as a pattern (`local[].name`).

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use super::reader::Report;
 use super::*;
 
 const SHIPPED: &str = include_str!("../../config/heteronym.toml");
@@ -31,7 +32,7 @@ fn the_shipped_file_shows_the_defaults() {
 #[test]
 fn the_shipped_file_shows_every_key() {
     let report = Report::new(Path::new(""));
-    report.read(syntax::parse(&shipped_with_examples()).unwrap(), Config::read).expect("it is right");
+    report.read(syntax::parse(&shipped_with_examples()).unwrap(), Config::read).0.expect("it is right");
     for known in report.known() {
         let key = known.rsplit('.').next().unwrap();
         let forms = [format!("{key} ="), format!("[{key}]"), format!("[{key}."), format!(".{key}.")];
