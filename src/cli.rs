@@ -110,8 +110,14 @@ impl File {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn load(self) -> Result<(Config, PathBuf), Failure> {
-        let file = choose_file(self.config);
+        let file = self.choose();
         Ok((Config::load(&file)?, file))
+    }
+
+    /// Where it lies.
+    #[must_use]
+    pub fn choose(self) -> PathBuf {
+        choose_file(self.config)
     }
 }
 
@@ -150,7 +156,7 @@ impl Failure {
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Config(_) | Self::Daemon(DaemonError::Certificates(_)) => ExitCode::from(EXIT_CONFIG),
+            Self::Config(_) => ExitCode::from(EXIT_CONFIG),
             Self::Daemon(_) | Self::Demo(_) | Self::Status(_) | Self::Other { .. } => ExitCode::FAILURE,
         }
     }

@@ -7,16 +7,13 @@ use std::thread::available_parallelism;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
-use crate::certificates::{Certificates, CertificatesError};
+use crate::certificates::Certificates;
 use crate::config::Config;
 use crate::launch::{LaunchError, launch};
 
 /// Why the daemon ended other than by a signal.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
-    /// What the configuration names is wrong: exit 78.
-    #[error(transparent)]
-    Certificates(#[from] CertificatesError),
     /// It could not start.
     #[error(transparent)]
     Launch(#[from] LaunchError),
@@ -29,9 +26,8 @@ pub enum DaemonError {
 ///
 /// # Errors
 /// If it cannot start.
-pub fn run(config: Config, file: PathBuf) -> Result<(), DaemonError> {
+pub fn run(config: Config, certificates: Certificates, file: PathBuf) -> Result<(), DaemonError> {
     actix_rt::System::new().block_on(async move {
-        let certificates = Certificates::load(&config)?;
         let launched = launch(&config, certificates, threads())?;
         info!(host = %config.host.name, config = %file.display(), "running");
         wait_for_end().await?;

@@ -82,6 +82,7 @@ impl Launched {
 /// # Errors
 /// If an address cannot be listened on.
 pub fn launch(config: &Config, certificates: Certificates, threads: usize) -> Result<Launched, LaunchError> {
+    certificates.log_problems();
     let Certificates { host, domains, roots } = certificates;
     let (federation, at_federation) = bind_all("federation", &config.listen.federation)?;
     let (component, at_component) = bind_all("component", &config.listen.component)?;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use heteronym::cli::{self, Command, Failure, File};
-use heteronym::{daemon, demo, logging};
+use heteronym::{certificates, daemon, demo, logging};
 
 fn main() -> ExitCode {
     match cli::parse() {
@@ -22,11 +22,12 @@ fn perform(command: Command) -> Result<(), Failure> {
 }
 
 fn run(file: File) -> Result<(), Failure> {
-    let (config, file) = file.load()?;
+    let file = file.choose();
+    let (config, certificates) = certificates::read(&file)?;
     logging::start(&config.log).map_err(|error| Failure::Other { what: "logging", reason: error.to_string() })?;
     tracing::info!(host = %config.host.name, config = %file.display(), "heteronym {}", env!("CARGO_PKG_VERSION"));
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
-    Ok(daemon::run(config, file)?)
+    Ok(daemon::run(config, certificates, file)?)
 }

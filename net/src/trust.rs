@@ -43,13 +43,19 @@ impl Roots {
         if anchors.is_empty() { Err(RootsError::NoneInSystem) } else { Ok(Self { anchors: Arc::new(anchors) }) }
     }
 
+    /// No roots: nobody is trusted.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { anchors: Arc::default() }
+    }
+
     /// The roots in these PEM files, and no others.
     ///
     /// # Errors
     ///
     /// If a file cannot be read or holds a certificate that cannot be used, or none.
     pub fn from_pem_files(files: &[PathBuf]) -> Result<Self, RootsError> {
-        Self { anchors: Arc::default() }.with_extra(files)
+        Self::none().with_extra(files)
     }
 
     /// These roots and those in the PEM files as well.

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 
 use super::authority::AuthorityError;
 use super::component::ComponentError;
-use crate::certificates::CertificatesError;
 use crate::config::ConfigErrors;
 use crate::launch::LaunchError;
 
@@ -27,12 +26,9 @@ pub enum DemoError {
     /// There is no name server.
     #[error("the demonstration's name server: {0}")]
     NameServer(io::Error),
-    /// The routers do not accept their configuration: a mistake here.
+    /// The routers do not accept their configuration or their certificates: a mistake here.
     #[error("the demonstration's own configuration: {0}")]
     Config(#[from] ConfigErrors),
-    /// The routers do not accept their certificates: a mistake here.
-    #[error(transparent)]
-    Certificates(#[from] CertificatesError),
     /// A router does not start.
     #[error(transparent)]
     Launch(#[from] LaunchError),
