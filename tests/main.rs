@@ -5,6 +5,7 @@
 mod admin;
 mod asking;
 mod cli;
+mod configuration;
 mod demo;
 mod drain;
 mod federation;
