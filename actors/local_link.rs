@@ -27,7 +27,7 @@ use heteronym_proto::framer::Framer;
 use heteronym_proto::hosted::Entry;
 use heteronym_proto::local_stream::{LocalStream, Verdict};
 use heteronym_proto::pair::Pair;
-use heteronym_proto::stream_error::StreamError;
+use heteronym_proto::stream_error::{StreamError, farewell};
 use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
@@ -164,9 +164,8 @@ impl LocalLink {
     /// Ends the link from our side, behind what waits; with an error where there is one.
     fn end_link(&mut self, error: Option<&StreamError>, ctx: &mut Context<Self>) {
         let Some(link) = &self.link else { return };
-        let last = error.map_or_else(|| Bytes::from_static(b"</stream:stream>"), StreamError::to_bytes);
         let mut out = link.out.borrow_mut();
-        out.raw.push_back(last);
+        out.raw.push_back(farewell(error));
         out.closed = true;
         drop(out);
         link.wake.notify_one();

@@ -111,7 +111,7 @@ async fn start_tls(shared: &Shared, tcp: TcpStream) -> Result<TcpStream, String>
         Ended::StartTls if talk.framer.buffered() == 0 => {
             join(talk.reader, talk.writer).ok_or_else(|| "the connection is gone".to_owned())
         }
-        Ended::StartTls => Err("bytes behind <starttls/> that TLS does not protect".to_owned()),
+        Ended::StartTls => Err("bytes behind the request for STARTTLS, which TLS does not protect".to_owned()),
         Ended::Established(..) => Err("a host stream without TLS".to_owned()),
     }
 }

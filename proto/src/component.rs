@@ -13,7 +13,7 @@ use crate::framer::Frame;
 use crate::header::Header;
 use crate::hosted::{Entry, Hosted};
 use crate::name::Name;
-use crate::stream_error::{Condition, StreamError};
+use crate::stream_error::{Condition, STREAM_END, StreamError};
 
 /// The namespace of component streams.
 pub const NAMESPACE: &str = "jabber:component:accept";
@@ -45,7 +45,7 @@ impl ComponentError {
     pub fn farewell(&self) -> Bytes {
         match self {
             Self::Told(error) => error.to_bytes(),
-            Self::PeerError(_) | Self::Closed => Bytes::from_static(b"</stream:stream>"),
+            Self::PeerError(_) | Self::Closed => Bytes::from_static(STREAM_END),
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::element::Element;
 use crate::framer::Frame;
 use crate::header::{Header, STREAM_NAMESPACE};
 use crate::name::Name;
-use crate::stream_error::{Condition, StreamError};
+use crate::stream_error::{Condition, STREAM_END, StreamError};
 
 const SERVER: &str = "jabber:server";
 const SASL: &str = "urn:ietf:params:xml:ns:xmpp-sasl";
@@ -73,13 +73,12 @@ impl NegotiationError {
     /// What the peer is sent before the connection closes, on a stream that is open.
     #[must_use]
     pub fn farewell(&self) -> Bytes {
-        const END: &[u8] = b"</stream:stream>";
         match self {
             Self::Told(error) => error.to_bytes(),
-            Self::PeerError(_) | Self::Closed | Self::Refused(_) => Bytes::from_static(END),
+            Self::PeerError(_) | Self::Closed | Self::Refused(_) => Bytes::from_static(STREAM_END),
             Self::Untrusted { .. } => {
                 let mut bytes = sasl("failure").with_child(sasl("not-authorized")).to_bytes(SERVER).to_vec();
-                bytes.extend_from_slice(END);
+                bytes.extend_from_slice(STREAM_END);
                 bytes.into()
             }
         }
@@ -431,7 +430,7 @@ impl OfferingSasl {
 
 fn sasl_failure(condition: &'static str) -> Step {
     let failure = sasl("failure").with_child(sasl(condition)).to_bytes(SERVER);
-    let bytes = [failure.as_ref(), b"</stream:stream>"].concat().into();
+    let bytes = [failure.as_ref(), STREAM_END].concat().into();
     Ok((Negotiation::Done, vec![Output::Send(bytes), Output::Close(condition)]))
 }
 

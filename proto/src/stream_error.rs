@@ -68,6 +68,15 @@ conditions! {
     }
 }
 
+/// The end of a stream.
+pub(crate) const STREAM_END: &[u8] = b"</stream:stream>";
+
+/// How a stream ends from our side: with an error where there is one (RFC 6120 §4.4, §4.9).
+#[must_use]
+pub fn farewell(error: Option<&StreamError>) -> Bytes {
+    error.map_or_else(|| Bytes::from_static(STREAM_END), StreamError::to_bytes)
+}
+
 /// A stream error, sent or received. It always ends the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamError {
@@ -108,7 +117,8 @@ impl StreamError {
             push_text(&mut out, text);
             out.extend_from_slice(b"</text>");
         }
-        out.extend_from_slice(b"</stream:error></stream:stream>");
+        out.extend_from_slice(b"</stream:error>");
+        out.extend_from_slice(STREAM_END);
         out.into()
     }
 }

@@ -29,7 +29,7 @@ use crate::now::Now;
 use crate::pair::Pair;
 use crate::pairs::{PairRecord, Pairs};
 use crate::stanza_error::Condition;
-use crate::stream_error::{Condition as StreamCondition, StreamError};
+use crate::stream_error::{Condition as StreamCondition, StreamError, farewell};
 use crate::transcript::Exporter;
 
 use timers::Timers;
@@ -305,8 +305,7 @@ impl HostStream {
         if std::mem::replace(&mut self.closing, true) {
             return;
         }
-        let end = error.map_or_else(|| Bytes::from_static(b"</stream:stream>"), StreamError::to_bytes);
-        self.mux.end(end, error.is_some());
+        self.mux.end(farewell(error), error.is_some());
         out.actions.push(Action::Write);
     }
 
