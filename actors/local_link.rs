@@ -31,7 +31,7 @@ use heteronym_proto::stream_error::{StreamError, farewell};
 use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
-use crate::router::Router;
+use crate::router::{LocalBroke, Router};
 use crate::{Gauge, Shared};
 use queue::{OutQueue, Waiting};
 use routing::{Outgoing, route};
@@ -246,6 +246,19 @@ impl Actor for LocalLink {
         // The bound of what waits here is the gauge's, in bytes; this one is never reached before it.
         ctx.set_mailbox_capacity(1 << 20);
         self.dial(ctx);
+    }
+
+    /// After a drain there is nothing left to do; otherwise the actor broke down.
+    fn stopped(&mut self, _: &mut Self::Context) {
+        if self.draining {
+            return;
+        }
+        if let Some(mut out) = self.link.as_ref().and_then(|link| link.out.try_borrow_mut().ok()) {
+            out.closed = true;
+            self.waiting.extend(out.stanzas.drain(..));
+        }
+        self.hand_back_all();
+        let _ = self.router.try_send(LocalBroke(self.entry));
     }
 }
 

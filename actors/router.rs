@@ -23,7 +23,7 @@ use heteronym_proto::registry::{Service, Target};
 use heteronym_proto::routes::Route;
 use heteronym_proto::stanza_error::Condition;
 use heteronym_proto::waiting::WaitingRoom;
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::host_connection::LinkHandle;
 use crate::listener::Listener;
@@ -240,6 +240,21 @@ impl Actor for Router {
             self.listener = Some(Listener::start_in_arbiter(self.shared.threads.next(), |_| listener));
         }
         ctx.run_interval(TICK, |this, ctx| this.tick(ctx));
+    }
+}
+
+/// The actor of an entry broke down: another one takes its place, and its server dials again.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct LocalBroke(pub Entry);
+
+impl Handler<LocalBroke> for Router {
+    type Result = ();
+
+    fn handle(&mut self, LocalBroke(entry): LocalBroke, ctx: &mut Self::Context) {
+        let local = self.shared.config.locals.get(entry).map_or("?", |local| local.name.as_str());
+        error!(local, "the actor of a local server broke down; another one is started");
+        ctx.run_later(TICK, move |this, ctx| this.start_local(entry, ctx.address()));
     }
 }
 
