@@ -4,16 +4,20 @@
 //! is [`trust`](crate::trust).
 
 use aws_lc_rs::digest;
+use jiff::Timestamp;
 use rsa::traits::PublicKeyParts as _;
 use rsa::{BigUint, RsaPublicKey};
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::GeneralName;
 use x509_parser::oid_registry::{
     OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_PKCS1_RSAENCRYPTION, OID_SIG_ED25519,
 };
 use x509_parser::prelude::FromDer as _;
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
+
+use names::Names;
+
+mod names;
 
 /// The longest certificate looked at, in bytes of DER. Real ones have 1 to 3 KiB.
 pub const CERTIFICATE_BYTES: usize = 16 << 10;
@@ -56,6 +60,9 @@ pub struct Facts {
     /// The dNSNames, lower-case; wildcards as they are. What could be no host name is left out, so
     /// that these can be logged.
     pub names: Vec<String>,
+    /// The domains of its id-on-xmppAddr and of its SRVNames for `_xmpp-server`, as lower-case A-labels
+    /// (RFC 6120 §13.7.1). They count where the chain ends at a root that an operator configured.
+    pub xmpp_names: Vec<String>,
 }
 
 /// Why a certificate cannot be used, whoever signed it.
@@ -89,7 +96,7 @@ impl Facts {
     pub fn read(leaf_der: &[u8]) -> Result<Self, CertificateError> {
         let certificate = parse(leaf_der)?;
         let usage = certificate.key_usage().map_err(|_| CertificateError::Malformed("keyUsage"))?;
-        let validity = certificate.validity();
+        let (validity, names) = (certificate.validity(), Names::read(&certificate)?);
         Ok(Self {
             fingerprint: fingerprint(leaf_der),
             not_before: seconds(validity.not_before.timestamp()),
@@ -97,7 +104,8 @@ impl Facts {
             key: key_type(certificate.public_key())?,
             may_sign: usage.as_ref().is_none_or(|usage| usage.value.digital_signature()),
             may_encipher: usage.as_ref().is_none_or(|usage| usage.value.key_encipherment()),
-            names: names(&certificate)?,
+            names: names.dns,
+            xmpp_names: names.xmpp,
         })
     }
 }
@@ -134,6 +142,16 @@ pub(crate) fn issuer(der: &[u8]) -> Option<String> {
     Some(name.chars().take(120).flat_map(char::escape_debug).collect())
 }
 
+/// Whether a certificate names itself as its issuer.
+pub(crate) fn is_self_issued(der: &[u8]) -> bool {
+    parse(der).is_ok_and(|certificate| certificate.issuer() == certificate.subject())
+}
+
+/// Whether an authority's certificate limits the names it may sign, or cannot be read.
+pub(crate) fn has_name_constraints(der: &[u8]) -> bool {
+    !matches!(parse(der).as_ref().map(|authority| authority.name_constraints()), Ok(Ok(None)))
+}
+
 fn parse(der: &[u8]) -> Result<X509Certificate<'_>, CertificateError> {
     if der.len() > CERTIFICATE_BYTES {
         return Err(CertificateError::TooLarge(der.len()));
@@ -143,6 +161,13 @@ fn parse(der: &[u8]) -> Result<X509Certificate<'_>, CertificateError> {
         Ok(_) => Err(CertificateError::Malformed("bytes behind its end")),
         Err(_) => Err(CertificateError::Malformed("it does not parse")),
     }
+}
+
+/// Unix seconds as a date for an operator, such as `2026-11-22T20:00:00Z`.
+#[must_use]
+pub fn date(unix: u64) -> String {
+    let date = i64::try_from(unix).ok().and_then(|unix| Timestamp::from_second(unix).ok());
+    date.map_or_else(|| format!("{unix} (Unix time)"), |date| date.to_string())
 }
 
 /// Before 1970 is 0: it is over either way.
@@ -194,22 +219,6 @@ fn rsa_key(info: &SubjectPublicKeyInfo<'_>) -> Result<KeyType, CertificateError>
     }
 }
 
-fn names(certificate: &X509Certificate<'_>) -> Result<Vec<String>, CertificateError> {
-    let extension = certificate.subject_alternative_name();
-    let Some(extension) = extension.map_err(|_| CertificateError::Malformed("subjectAltName"))? else {
-        return Ok(Vec::new());
-    };
-    let dns = extension.value.general_names.iter().filter_map(|name| match name {
-        GeneralName::DNSName(name) if is_printable(name) => Some(name.to_ascii_lowercase()),
-        _ => None,
-    });
-    Ok(dns.collect())
-}
-
-fn is_printable(name: &str) -> bool {
-    name.len() <= 255 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._*".contains(&byte))
-}
-
 #[cfg(test)]
 mod tests {
     use super::{CertificateError, Facts};
@@ -236,6 +245,12 @@ mod tests {
         let leaf = Authority::new().issue(&Leaf::new("saramago.lit").valid(1_700_000_000, 1_800_000_000));
         let facts = Facts::read(&leaf.chain[0]).unwrap();
         assert_eq!((facts.not_before, facts.not_after), (1_700_000_000, 1_800_000_000));
+    }
+
+    #[test]
+    fn an_operator_reads_dates() {
+        assert_eq!(super::date(1_790_000_000), "2026-09-21T14:13:20Z");
+        assert_eq!(super::date(u64::MAX), "18446744073709551615 (Unix time)");
     }
 
     #[test]

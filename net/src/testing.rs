@@ -1,13 +1,18 @@
 //! What the tests share: a certificate authority of a few lines.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256, PublicKeyData, RsaKeySize,
-    SignatureAlgorithm,
+    BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, NameConstraints, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519,
+    PKCS_RSA_SHA256, PublicKeyData, RsaKeySize, SignatureAlgorithm,
 };
 
 use crate::certificate::KeyType;
 use crate::keys::FileKey;
+
+/// id-on-xmppAddr (RFC 6120 §13.7.1.4), in DER.
+pub(crate) const XMPP_ADDRESS: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x08, 0x05];
+/// id-on-dnsSRV (RFC 4985), in DER.
+pub(crate) const SRV_NAME: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x08, 0x07];
 
 /// A root and the intermediate that signs the leaves.
 pub(crate) struct Authority {
@@ -24,6 +29,8 @@ pub(crate) struct Leaf {
     usages: Vec<KeyUsagePurpose>,
     purposes: Vec<ExtendedKeyUsagePurpose>,
     dates: Option<(i64, i64)>,
+    other_names: Vec<u8>,
+    is_authority: bool,
 }
 
 /// An issued certificate.
@@ -44,7 +51,40 @@ impl Leaf {
     /// Public CAs' profile of today: serverAuth and nothing else.
     pub(crate) fn new(name: &str) -> Self {
         let purposes = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        Self { names: vec![name.to_owned()], key: None, usages: Vec::new(), purposes, dates: None }
+        let names = vec![name.to_owned()];
+        Self {
+            names,
+            key: None,
+            usages: Vec::new(),
+            purposes,
+            dates: None,
+            other_names: Vec::new(),
+            is_authority: false,
+        }
+    }
+
+    /// What `openssl req -x509` makes: one that may sign others.
+    pub(crate) fn as_authority(mut self) -> Self {
+        self.is_authority = true;
+        self
+    }
+
+    /// Signed with its own key: DER and PEM.
+    pub(crate) fn self_signed(&self) -> (Vec<u8>, String) {
+        let certificate = self.params().self_signed(&KeyPair::generate().unwrap()).unwrap();
+        (certificate.der().to_vec(), certificate.pem())
+    }
+
+    /// Without any dNSName.
+    pub(crate) fn nameless() -> Self {
+        Self { names: Vec::new(), ..Self::new("") }
+    }
+
+    /// An otherName of this OID with a string of this tag; rcgen writes UTF-8 ones only.
+    pub(crate) fn with_other_name(mut self, oid: &[u8], tag: u8, text: &str) -> Self {
+        let value = tlv(0xa0, &tlv(tag, text.as_bytes()));
+        self.other_names.extend(tlv(0xa0, &[tlv(0x06, oid), value].concat()));
+        self
     }
 
     pub(crate) fn and_name(mut self, name: &str) -> Self {
@@ -77,6 +117,13 @@ impl Leaf {
         params.distinguished_name.push(DnType::CommonName, "leaf");
         params.key_usages = self.usages.clone();
         params.extended_key_usages = self.purposes.clone();
+        if self.is_authority {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        }
+        if !self.other_names.is_empty() {
+            params.subject_alt_names.clear();
+            params.custom_extensions.push(CustomExtension::from_oid_content(&[2, 5, 29, 17], self.alternative_names()));
+        }
         if let Some((not_before, not_after)) = self.dates {
             let epoch = rcgen::date_time_ymd(1970, 1, 1);
             params.not_before = epoch + std::time::Duration::from_secs(not_before.try_into().unwrap());
@@ -84,6 +131,18 @@ impl Leaf {
         }
         params
     }
+
+    /// subjectAltName (RFC 5280 §4.2.1.6) with all names.
+    fn alternative_names(&self) -> Vec<u8> {
+        let dns = self.names.iter().flat_map(|name| tlv(0x82, name.as_bytes()));
+        tlv(0x30, &dns.chain(self.other_names.iter().copied()).collect::<Vec<_>>())
+    }
+}
+
+/// DER of fewer than 128 bytes.
+fn tlv(tag: u8, value: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(value.len()).ok().filter(|length| *length < 128);
+    [&[tag, length.expect("a short value")], value].concat()
 }
 
 impl Authority {
@@ -92,12 +151,23 @@ impl Authority {
     }
 
     pub(crate) fn named(root: &str) -> Self {
+        Self::with(root, ca("Test Intermediate"))
+    }
+
+    /// An intermediate that may sign names below this domain only.
+    pub(crate) fn constrained(domain: &str) -> Self {
+        let mut params = ca("Test Intermediate");
+        let permitted_subtrees = vec![GeneralSubtree::DnsName(domain.to_owned())];
+        params.name_constraints = Some(NameConstraints { permitted_subtrees, excluded_subtrees: Vec::new() });
+        Self::with("Test Root", params)
+    }
+
+    fn with(root: &str, params: CertificateParams) -> Self {
         let root_key = KeyPair::generate().unwrap();
         let root_params = ca(root);
         let root_pem = root_params.self_signed(&root_key).unwrap().pem();
         let root = Issuer::new(root_params, root_key);
         let key = KeyPair::generate().unwrap();
-        let params = ca("Test Intermediate");
         let intermediate = params.signed_by(&key, &root).unwrap();
         Self {
             root_pem,
