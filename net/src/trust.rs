@@ -4,6 +4,10 @@
 //! CAs issue server certificates only, so *serverAuth if there is an extended key usage* is asked
 //! of both. What webpki does not look at is looked at here: keyUsage, the kind and size of the
 //! leaf's key, the length of the chain. Revocation lists are out of scope.
+//!
+//! XMPP's own names, id-on-xmppAddr and SRVName, count where the chain ends at a root that the
+//! operator configured, which public CAs' are not: those check DNS names and nothing else, and would
+//! sign any other name that they do not look at.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,6 +30,8 @@ pub const CHAIN: usize = 6;
 #[derive(Clone)]
 pub struct Roots {
     anchors: Arc<Vec<TrustAnchor<'static>>>,
+    /// How many of them, from the first on, are the system's and not configured.
+    public: usize,
 }
 
 impl Roots {
@@ -40,13 +46,16 @@ impl Roots {
             tracing::warn!(%error, "a root certificate of the system cannot be read");
         }
         let anchors: Vec<_> = found.certs.iter().filter_map(anchor).collect();
-        if anchors.is_empty() { Err(RootsError::NoneInSystem) } else { Ok(Self { anchors: Arc::new(anchors) }) }
+        if anchors.is_empty() {
+            return Err(RootsError::NoneInSystem);
+        }
+        Ok(Self { public: anchors.len(), anchors: Arc::new(anchors) })
     }
 
     /// No roots: nobody is trusted.
     #[must_use]
     pub fn none() -> Self {
-        Self { anchors: Arc::default() }
+        Self { anchors: Arc::default(), public: 0 }
     }
 
     /// The roots in these PEM files, and no others.
@@ -76,7 +85,7 @@ impl Roots {
                 return Err(RootsError::NoneInFile(file.clone()));
             }
         }
-        Ok(Self { anchors: Arc::new(anchors) })
+        Ok(Self { anchors: Arc::new(anchors), public: self.public })
     }
 
     /// Whether `chain` (DER, leaf first) proves `name` at `unix` seconds since 1970.
@@ -92,37 +101,67 @@ impl Roots {
         let facts = Facts::read(leaf)?;
         check_leaf(&facts, unix)?;
         let leaf = CertificateDer::from_slice(leaf);
-        let entity = EndEntityCert::try_from(&leaf).map_err(|error| Untrusted::chain(&error))?;
-        let wrong = || Untrusted::WrongName { wanted: name.to_owned(), has: facts.names.clone() };
+        let path =
+            Path { leaf: EndEntityCert::try_from(&leaf).map_err(|error| Untrusted::chain(&error))?, chain, unix };
         match ServerName::try_from(name) {
-            Ok(dns @ ServerName::DnsName(_)) => {
-                entity.verify_is_valid_for_subject_name(&dns).map_err(|_| wrong())?;
+            Ok(dns @ ServerName::DnsName(_)) if path.leaf.verify_is_valid_for_subject_name(&dns).is_ok() => {
+                path.leads_to(&self.anchors).map(drop)
             }
-            _ => return Err(wrong()),
+            Ok(ServerName::DnsName(_)) if facts.xmpp_names.iter().any(|xmpp| xmpp == name) => {
+                self.check_xmpp_name(&path)
+            }
+            _ => Err(Untrusted::WrongName { wanted: name.to_owned(), has: facts.all_names() }),
         }
-        self.check_path(&entity, chain, unix)
     }
 
-    fn check_path(&self, leaf: &EndEntityCert<'_>, chain: &[Vec<u8>], unix: u64) -> Result<(), Untrusted> {
-        let intermediates: Vec<_> = chain[1..].iter().map(|der| CertificateDer::from_slice(der)).collect();
-        let time = UnixTime::since_unix_epoch(Duration::from_secs(unix));
-        leaf.verify_for_usage(
-            ALL_VERIFICATION_ALGS,
-            &self.anchors,
-            &intermediates,
-            time,
-            KeyUsage::server_auth(),
-            None,
-            None,
-        )
-        .map(|_path| ())
-        .map_err(|error| match error {
-            webpki::Error::UnknownIssuer => Untrusted::UnknownIssuer {
-                issuer: chain.last().and_then(|der| certificate::issuer(der)).unwrap_or_default(),
-                alone: chain.len() == 1,
-            },
-            other => Untrusted::chain(&other),
-        })
+    /// XMPP's own names are taken from configured roots only. Name constraints cannot limit them,
+    /// so that whoever is held to some DNS names must not name a domain in this way.
+    fn check_xmpp_name(&self, path: &Path<'_>) -> Result<(), Untrusted> {
+        let (public, configured) = self.anchors.split_at(self.public);
+        match path.leads_to(configured) {
+            Ok(anchor) if anchor.name_constraints.is_some() || path.is_constrained() => {
+                Err(Untrusted::XmppNameUnderConstraints)
+            }
+            Ok(_) => Ok(()),
+            Err(_) if path.leads_to(public).is_ok() => Err(Untrusted::XmppNameOfPublicRoot),
+            Err(untrusted) => Err(untrusted),
+        }
+    }
+}
+
+/// A chain as it was shown, on its way to a root.
+struct Path<'a> {
+    leaf: EndEntityCert<'a>,
+    chain: &'a [Vec<u8>],
+    unix: u64,
+}
+
+impl Path<'_> {
+    /// Which of `anchors` the chain ends at, with everything on the way in order.
+    fn leads_to<'r>(&self, anchors: &'r [TrustAnchor<'static>]) -> Result<&'r TrustAnchor<'static>, Untrusted> {
+        let intermediates: Vec<_> = self.chain[1..].iter().map(|der| CertificateDer::from_slice(der)).collect();
+        let time = UnixTime::since_unix_epoch(Duration::from_secs(self.unix));
+        let usage = KeyUsage::server_auth();
+        let algorithms = ALL_VERIFICATION_ALGS;
+        let path = self.leaf.verify_for_usage(algorithms, anchors, &intermediates, time, usage, None, None);
+        let found = path.map(|path| anchors.iter().find(|anchor| std::ptr::eq(*anchor, path.anchor())));
+        match found {
+            Ok(Some(anchor)) => Ok(anchor),
+            Ok(None) | Err(webpki::Error::UnknownIssuer) => Err(self.unknown_issuer()),
+            Err(other) => Err(Untrusted::chain(&other)),
+        }
+    }
+
+    fn unknown_issuer(&self) -> Untrusted {
+        if certificate::is_self_issued(&self.chain[0]) {
+            return Untrusted::SelfSigned;
+        }
+        let issuer = self.chain.last().and_then(|der| certificate::issuer(der)).unwrap_or_default();
+        Untrusted::UnknownIssuer { issuer, alone: self.chain.len() == 1 }
+    }
+
+    fn is_constrained(&self) -> bool {
+        self.chain[1..].iter().any(|der| certificate::has_name_constraints(der))
     }
 }
 

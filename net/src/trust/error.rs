@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::certificate::CertificateError;
+use crate::certificate::{CertificateError, date};
 
 /// Why there are no roots. The operator's to put right.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +57,10 @@ pub enum Untrusted {
         /// The names it proves.
         has: Vec<String>,
     },
+    /// It has the name only as id-on-xmppAddr or SRVName, and leads to one of the system's roots.
+    XmppNameOfPublicRoot,
+    /// It has the name only as id-on-xmppAddr or SRVName, and its authority may not sign every name.
+    XmppNameUnderConstraints,
     /// keyUsage is there, without digitalSignature.
     KeyUsage,
     /// An extended key usage is there, without serverAuth.
@@ -68,6 +72,10 @@ pub enum Untrusted {
         /// The leaf came without intermediates.
         alone: bool,
     },
+    /// The leaf vouches for itself, and is no root of ours.
+    SelfSigned,
+    /// The leaf may sign other certificates: it is an authority's, not a server's.
+    Authority,
     /// A signature in the chain is wrong. As a rule two authorities have one name: a private root
     /// was made anew, and one side still has the old one.
     Signature,
@@ -81,6 +89,7 @@ impl Untrusted {
             webpki::Error::CertExpired { not_after, .. } => Self::Expired { not_after: not_after.as_secs() },
             webpki::Error::CertNotValidYet { not_before, .. } => Self::NotYetValid { not_before: not_before.as_secs() },
             webpki::Error::RequiredEkuNotFoundContext(_) => Self::Purpose,
+            webpki::Error::CaUsedAsEndEntity => Self::Authority,
             webpki::Error::InvalidSignatureForPublicKey => Self::Signature,
             // webpki's enum is open; the rest is rare, and its names are words.
             other => Self::Chain(format!("{other:?}")),
@@ -103,17 +112,29 @@ impl fmt::Display for Untrusted {
             Self::TooLong(count) => write!(f, "a chain of {count} certificates: at most 6 are looked at"),
             Self::TooLarge(size) => write!(f, "a certificate of {size} bytes: at most 16 KiB are looked at"),
             Self::Leaf(error) => write!(f, "{error}"),
-            Self::Expired { not_after } => write!(f, "certificate expired at {not_after} (Unix time)"),
+            Self::Expired { not_after } => write!(f, "certificate expired at {}", date(*not_after)),
             Self::NotYetValid { not_before } => {
-                write!(f, "certificate not valid before {not_before} (Unix time): is a clock wrong?")
+                write!(f, "certificate not valid before {}: is a clock wrong?", date(*not_before))
             }
             Self::WrongName { wanted, has } => wrong_name(f, wanted, has),
+            Self::XmppNameOfPublicRoot => f.write_str(
+                "certificate has the name as id-on-xmppAddr or SRVName only, which is believed of no public authority: \
+                 a dNSName is needed, or the authority's root in tls.extra_roots",
+            ),
+            Self::XmppNameUnderConstraints => f.write_str(
+                "certificate has the name as id-on-xmppAddr or SRVName only, and its authority has name constraints: \
+                 a dNSName is needed",
+            ),
             Self::KeyUsage => f.write_str("certificate may not sign: keyUsage without digitalSignature"),
             Self::Purpose => f.write_str("certificate is not for servers: extended key usage without serverAuth"),
             Self::UnknownIssuer { issuer, alone } => {
                 write!(f, "signed by {issuer}, which leads to no trusted root")?;
                 if *alone { f.write_str("; the intermediate certificate is missing (fullchain.pem)") } else { Ok(()) }
             }
+            Self::SelfSigned => f.write_str(
+                "certificate is signed by itself: one of an authority is needed, or it has to stand in tls.extra_roots here",
+            ),
+            Self::Authority => f.write_str("certificate is an authority's (CA:TRUE): a server's is needed"),
             Self::Signature => f.write_str(
                 "a signature in the chain is wrong: changed, or made by another authority of the same name as ours",
             ),

@@ -1,20 +1,34 @@
 //! The table of verdicts.
 
 use std::io::Write as _;
+use std::sync::Arc;
 
 use rcgen::{ExtendedKeyUsagePurpose, KeyUsagePurpose};
 
 use super::{Roots, RootsError, Untrusted};
 use crate::certificate::CertificateError;
-use crate::testing::{Authority, Leaf};
+use crate::testing::{Authority, Leaf, SRV_NAME, XMPP_ADDRESS};
 
 const NOW: u64 = 1_790_000_000;
 const NAME: &str = "saramago.lit";
 
 fn roots(authority: &Authority) -> Roots {
+    roots_of(&authority.root_pem)
+}
+
+fn roots_of(pem: &str) -> Roots {
+    Roots::from_pem_files(&[pem_file(pem).to_path_buf()]).unwrap()
+}
+
+fn pem_file(pem: &str) -> tempfile::TempPath {
     let mut file = tempfile::NamedTempFile::new().unwrap();
-    file.write_all(authority.root_pem.as_bytes()).unwrap();
-    Roots::from_pem_files(&[file.path().to_owned()]).unwrap()
+    file.write_all(pem.as_bytes()).unwrap();
+    file.into_temp_path()
+}
+
+/// The same roots as if they were the system's.
+fn public(roots: &Roots) -> Roots {
+    Roots { anchors: Arc::clone(&roots.anchors), public: roots.anchors.len() }
 }
 
 fn verdict(leaf: Leaf) -> Result<(), Untrusted> {
@@ -96,6 +110,90 @@ fn an_unknown_root_is_told() {
     let chain = Authority::new().issue(&Leaf::new(NAME)).chain;
     let error = roots(&Authority::named("Other Root")).check(&chain, NAME, NOW).unwrap_err();
     assert_eq!(error, Untrusted::UnknownIssuer { issuer: "CN=Test Root".to_owned(), alone: false });
+}
+
+#[test]
+fn a_self_signed_certificate_is_told_as_such() {
+    let (der, _) = Leaf::new(NAME).self_signed();
+    assert_eq!(roots(&Authority::new()).check(&[der], NAME, NOW), Err(Untrusted::SelfSigned));
+}
+
+#[test]
+fn a_self_signed_certificate_is_trusted_where_it_is_a_root() {
+    let (der, pem) = Leaf::new(NAME).self_signed();
+    assert_eq!(roots_of(&pem).check(&[der], NAME, NOW), Ok(()));
+}
+
+#[test]
+fn an_authoritys_certificate_is_no_servers() {
+    let (der, pem) = Leaf::new(NAME).as_authority().self_signed();
+    assert_eq!(roots_of(&pem).check(&[der], NAME, NOW), Err(Untrusted::Authority));
+}
+
+/// Every form of XMPP's own, with no dNSName beside it.
+fn xmpp_leaves(domain: &str) -> [Leaf; 2] {
+    [
+        Leaf::nameless().with_other_name(XMPP_ADDRESS, 0x0c, domain),
+        Leaf::nameless().with_other_name(SRV_NAME, 0x16, &format!("_xmpp-server.{domain}")),
+    ]
+}
+
+#[test]
+fn xmpps_own_names_count_under_a_configured_root() {
+    let authority = Authority::new();
+    let configured = roots(&authority);
+    let besides = public(&roots(&Authority::named("Public Root")))
+        .with_extra(&[pem_file(&authority.root_pem).to_path_buf()])
+        .unwrap();
+    for leaf in xmpp_leaves(NAME) {
+        let chain = authority.issue(&leaf).chain;
+        assert_eq!(configured.check(&chain, NAME, NOW), Ok(()));
+        assert_eq!(besides.check(&chain, NAME, NOW), Ok(()));
+    }
+}
+
+#[test]
+fn xmpps_own_names_do_not_count_under_a_public_root() {
+    let authority = Authority::new();
+    let public = public(&roots(&authority));
+    let besides = public.with_extra(&[pem_file(&Authority::named("Private Root").root_pem).to_path_buf()]).unwrap();
+    for leaf in xmpp_leaves(NAME) {
+        let chain = authority.issue(&leaf).chain;
+        for roots in [&public, &besides] {
+            assert_eq!(roots.check(&chain, NAME, NOW), Err(Untrusted::XmppNameOfPublicRoot));
+        }
+    }
+    assert_eq!(public.check(&authority.issue(&Leaf::new(NAME)).chain, NAME, NOW), Ok(()), "a dNSName does");
+}
+
+#[test]
+fn xmpps_own_names_prove_no_other_domain() {
+    let authority = Authority::new();
+    for leaf in xmpp_leaves("pessoa.lit") {
+        let error = roots(&authority).check(&authority.issue(&leaf).chain, NAME, NOW).unwrap_err();
+        assert_eq!(error.to_string(), "certificate is for pessoa.lit; not for saramago.lit");
+    }
+}
+
+#[test]
+fn xmpps_own_names_of_an_unknown_root_are_not_trusted() {
+    let other = roots(&Authority::named("Other Root"));
+    for leaf in xmpp_leaves(NAME) {
+        let error = other.check(&Authority::new().issue(&leaf).chain, NAME, NOW).unwrap_err();
+        assert!(matches!(error, Untrusted::UnknownIssuer { .. }), "{error}");
+    }
+}
+
+/// Name constraints speak of DNS names: they would not hold an authority back that writes others.
+#[test]
+fn xmpps_own_names_of_an_authority_with_name_constraints_do_not_count() {
+    let authority = Authority::constrained("pessoa.lit");
+    let roots = roots(&authority);
+    for leaf in xmpp_leaves(NAME) {
+        let verdict = roots.check(&authority.issue(&leaf).chain, NAME, NOW);
+        assert_eq!(verdict, Err(Untrusted::XmppNameUnderConstraints));
+    }
+    assert_eq!(roots.check(&authority.issue(&Leaf::new("pessoa.lit")).chain, "pessoa.lit", NOW), Ok(()));
 }
 
 #[test]
