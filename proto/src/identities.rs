@@ -22,7 +22,7 @@ const KNOWN_BYTES: usize = 64 << 20;
 const OVERHEAD: usize = 512;
 /// Pairs that wait for one identity to be checked: as many as may be pending on a link.
 const WAITING: usize = crate::limits::PENDING_ACTIVATIONS;
-/// How long a verdict counts, in seconds: a chain is judged again after a day, and one that was found
+/// How long a verdict counts, in seconds: a chain is judged again after a day or when its leaf ends, and one that was found
 /// wanting after a minute, because roots, clocks and the pool that judges can be mended.
 const TRUSTED_FOR: u64 = 24 * 3600;
 const DISTRUSTED_FOR: u64 = crate::limits::FAILURE_MEMORY.as_secs();
@@ -240,7 +240,10 @@ impl Identities {
             return None;
         }
         let waiting = std::mem::take(waiting);
-        let until = since.saturating_add(if result.is_ok() { TRUSTED_FOR } else { DISTRUSTED_FOR });
+        let until = match &result {
+            Ok(peer) => since.saturating_add(TRUSTED_FOR).min(peer.certificate.not_after),
+            Err(_) => since.saturating_add(DISTRUSTED_FOR),
+        };
         let verdict = result.map_err(untrusted);
         *state = State::Checked { verdict: verdict.clone(), until };
         Some((waiting, verdict))
@@ -277,6 +280,7 @@ fn digest(identity: &Identity) -> [u8; 32] {
 mod tests {
     use super::*;
     use crate::now::Now;
+    use crate::suite::{CertificateFacts, KeyType, Suite};
 
     fn identity(domain: &str, certificate: usize) -> Identity {
         Identity { domain: Name::parse(domain).unwrap(), chain: vec![vec![0; certificate]], kem: None }
@@ -293,6 +297,27 @@ mod tests {
         assert!(matches!(identities.learn(shown.clone(), unix), Learnt::Known(None)), "one check at a time");
         identities.checked(&shown, Err("no root".to_owned()));
         assert!(matches!(identities.learn(shown.clone(), unix + 59), Learnt::Known(Some(Err(_)))));
+        assert!(matches!(identities.learn(shown, unix + 60), Learnt::Check(_)));
+    }
+
+    /// A peer that shows an ended certificate again must not be believed because it once was.
+    #[test]
+    fn no_verdict_outlives_the_certificate() {
+        let (mut identities, unix, shown) = (identities(), Now::origin().unix, identity("pessoa.lit", 9));
+        let key = KeyType::P256;
+        let certificate = CertificateFacts {
+            fingerprint: [1; 32],
+            not_before: 0,
+            not_after: unix + 60,
+            key,
+            may_sign: true,
+            may_encipher: true,
+        };
+        let (domain, chain, suite) = (shown.domain.clone(), shown.chain.clone(), Suite::P256Hpke);
+        let peer = PeerIdentity { domain, chain, certificate, suite, kem: None };
+        identities.learn(shown.clone(), unix);
+        identities.checked(&shown, Ok(Arc::new(peer)));
+        assert!(matches!(identities.learn(shown.clone(), unix + 59), Learnt::Known(Some(Ok(_)))));
         assert!(matches!(identities.learn(shown, unix + 60), Learnt::Check(_)));
     }
 
