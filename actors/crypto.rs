@@ -7,44 +7,38 @@
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use actix::{Actor, Addr, Handler, Message, SyncArbiter, SyncContext};
-use heteronym_net::certificate::{Facts, KeyType as NetKeyType};
-use heteronym_net::keys::{self, DomainKey, KemKey};
+use heteronym_net::certificate::{Facts, KeyType as NetKeyType, date};
+use heteronym_net::keys::{self, DomainKey};
 use heteronym_net::random;
 use heteronym_net::trust::Roots;
 use heteronym_proto::crypto::{ActivationKey, CryptoOp, CryptoResult};
-use heteronym_proto::identity::{Identity, KEM_GRACE, KEM_LIFE, KemOffer, OwnIdentity, PeerIdentity, PeerKem};
+use heteronym_proto::identity::{Identity, KemOffer, OwnIdentity, PeerIdentity, PeerKem};
 use heteronym_proto::name::Name;
 use heteronym_proto::suite::{CertificateFacts, Fingerprint, KeyType, Suite};
 use tracing::error;
 
-/// A KEM key is replaced this long before its end, so that peers never get one that is about to end.
-const KEM_RENEWAL: u64 = KEM_LIFE / 4;
+mod kem_keys;
+
+use kem_keys::KemKeys;
 
 /// A domain's key, or why it has none.
 pub type KeyOf = Result<Arc<dyn DomainKey>, String>;
 
 /// Keys and roots, shared by the pool.
 pub struct KeyRing {
-    host: Name,
     domains: HashMap<Name, KeyOf>,
     roots: Roots,
-    kems: Mutex<HashMap<Name, Vec<Arc<Kem>>>>,
-}
-
-struct Kem {
-    key: KemKey,
-    offer: KemOffer,
-    hash: Fingerprint,
+    kems: KemKeys,
 }
 
 impl KeyRing {
     /// The keys of all hosted domains, and the roots that peers are judged by.
     #[must_use]
     pub fn new(host: Name, domains: HashMap<Name, KeyOf>, roots: Roots) -> Self {
-        Self { host, domains, roots, kems: Mutex::default() }
+        Self { domains, roots, kems: KemKeys::new(host) }
     }
 }
 
@@ -142,46 +136,18 @@ impl KeyRing {
         let certificate = facts(key.facts());
         let unix = crate::now().unix;
         if unix < certificate.not_before || certificate.not_after <= unix {
-            return Err(format!("the certificate of {domain} is not valid now: renew it and reload"));
+            let (from, until) = (date(certificate.not_before), date(certificate.not_after));
+            return Err(format!("the certificate of {domain} is valid from {from} to {until} only: renew it"));
         }
         let suite = Suite::of(&certificate)
             .ok_or_else(|| format!("the keyUsage of the certificate of {domain} forbids to sign"))?;
-        let kem = if suite.uses_kem() { Some(self.kem(domain, key, &certificate, unix)?) } else { None };
-        let identity = Identity {
-            domain: domain.clone(),
-            chain: key.chain().to_vec(),
-            kem: kem.as_ref().map(|kem| kem.offer.clone()),
-        };
-        Ok(OwnIdentity { identity, certificate, suite, kem: kem.map(|kem| kem.hash) })
-    }
-
-    /// The current KEM key, made when first needed; the one before serves its peers for an hour more.
-    fn kem(
-        &self,
-        domain: &Name,
-        key: &Arc<dyn DomainKey>,
-        certificate: &CertificateFacts,
-        unix: u64,
-    ) -> Result<Arc<Kem>, String> {
-        let mut kems = self.kems.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_domain = kems.entry(domain.clone()).or_default();
-        of_domain.retain(|kem| unix < kem.offer.not_after + KEM_GRACE);
-        if let Some(current) = of_domain.last().filter(|kem| unix + KEM_RENEWAL < kem.offer.not_after) {
-            return Ok(Arc::clone(current));
+        let mut identity = Identity { domain: domain.clone(), chain: key.chain().to_vec(), kem: None };
+        if !suite.uses_kem() {
+            return Ok(OwnIdentity { identity, certificate, suite, kem: None, former_kems: Vec::new() });
         }
-        let made = KemKey::generate();
-        let mut offer = KemOffer {
-            not_before: unix,
-            not_after: (unix + KEM_LIFE).min(certificate.not_after),
-            key: made.public().to_vec(),
-            signature: Vec::new(),
-        };
-        let statement = offer.statement(domain, &self.host, &certificate.fingerprint).to_bytes();
-        offer.signature = key.sign(&statement).map_err(|error| format!("{domain}: {error}"))?;
-        let hash = offer.statement(domain, &self.host, &certificate.fingerprint).hash(&offer.signature);
-        let kem = Arc::new(Kem { key: made, offer, hash });
-        of_domain.push(Arc::clone(&kem));
-        Ok(kem)
+        let (kem, former_kems) = self.kems.show(domain, key.as_ref(), unix)?;
+        identity.kem = Some(kem.offer.clone());
+        Ok(OwnIdentity { identity, certificate, suite, kem: Some(kem.hash), former_kems })
     }
 
     fn check_identity(&self, identity: Identity, host: &Name) -> Result<PeerIdentity, String> {
@@ -203,12 +169,7 @@ impl KeyRing {
     fn open(&self, domain: &Name, kem: Option<Fingerprint>, label: &[u8], ciphertext: &[u8]) -> Option<ActivationKey> {
         let opened = match kem {
             None => self.key(domain).ok()?.decrypt_oaep(ciphertext, label).ok()?,
-            Some(hash) => {
-                let kems = self.kems.lock().unwrap_or_else(PoisonError::into_inner);
-                let kem = kems.get(domain)?.iter().find(|kem| kem.hash == hash).map(Arc::clone)?;
-                drop(kems);
-                kem.key.open(label, ciphertext).ok()?
-            }
+            Some(hash) => self.kems.open(domain, &hash, label, ciphertext)?,
         };
         let mut key = ActivationKey::new([0; 32]);
         (opened.len() == key.len()).then(|| key.copy_from_slice(&opened))?;

@@ -11,7 +11,7 @@ use crate::crypto::{ActivationKey, CryptoOp};
 use crate::identity::{OwnIdentity, PeerIdentity};
 use crate::name::Name;
 use crate::refusal::Refusal;
-use crate::suite::Suite;
+use crate::suite::{Fingerprint, Suite};
 use crate::transcript::{Confirmation, Context, Exporter, Schedule};
 
 /// The two domains of a run, as both are known, and what its transcripts are about.
@@ -19,6 +19,8 @@ use crate::transcript::{Confirmation, Context, Exporter, Schedule};
 pub struct Run {
     own: Arc<OwnIdentity>,
     peer: Arc<PeerIdentity>,
+    /// H(kem) of our key that the peer encrypts to.
+    kem: Option<Fingerprint>,
     context: Context,
 }
 
@@ -62,14 +64,15 @@ impl Run {
             suite_i: own.suite,
             suite_r: peer.suite,
         };
-        Self { own, peer, context }
+        Self { kem: own.kem_hash(), own, peer, context }
     }
 
     /// The run that `request` asks of us.
     ///
     /// # Errors
     /// [`Refusal::UnsupportedSuite`] and [`Refusal::StaleIdentity`] where the request does not name
-    /// the suites, certificates and KEM keys that both domains have now.
+    /// the suites, certificates and KEM keys that both domains have now; our KEM key may be one that
+    /// was renewed less than its hour ago.
     pub fn requested(
         setting: &Setting,
         request: &Request,
@@ -81,7 +84,7 @@ impl Run {
         let current = request.initiator_cert == peer.certificate.fingerprint
             && request.responder_cert == own.certificate.fingerprint
             && request.initiator_kem == peer.kem_hash()
-            && request.responder_kem == own.kem_hash();
+            && own.accepts_kem(request.responder_kem);
         if !current {
             return Err(Refusal::StaleIdentity);
         }
@@ -102,7 +105,7 @@ impl Run {
             suite_i,
             suite_r,
         };
-        Ok(Self { own, peer, context })
+        Ok(Self { kem: request.responder_kem, own, peer, context })
     }
 
     fn sign(&self, message: Vec<u8>) -> CryptoOp {
@@ -118,7 +121,7 @@ impl Run {
     }
 
     fn open(&self, label: [u8; 32], ciphertext: Vec<u8>) -> CryptoOp {
-        CryptoOp::Open { domain: self.own.identity.domain.clone(), kem: self.own.kem_hash(), label, ciphertext }
+        CryptoOp::Open { domain: self.own.identity.domain.clone(), kem: self.kem, label, ciphertext }
     }
 
     fn proven(&self, schedule: Schedule) -> Proven {

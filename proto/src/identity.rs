@@ -125,6 +125,8 @@ pub struct OwnIdentity {
     pub suite: Suite,
     /// H(kem) of `identity.kem`.
     pub kem: Option<Fingerprint>,
+    /// H(kem) of the keys before it that are still accepted: peers may know nothing newer yet.
+    pub former_kems: Vec<Fingerprint>,
 }
 
 /// An identity of a peer's domain that was found trustworthy.
@@ -169,6 +171,13 @@ impl PeerIdentity {
 }
 
 impl OwnIdentity {
+    /// Whether what a peer encrypts with this H(kem) is decrypted; `None` where the suite uses none.
+    #[must_use]
+    pub fn accepts_kem(&self, kem: Option<Fingerprint>) -> bool {
+        let is_former = || kem.is_some_and(|kem| self.suite.uses_kem() && self.former_kems.contains(&kem));
+        kem == self.kem_hash() || is_former()
+    }
+
     /// H(kem) where the suite uses the key, as the transcript holds it.
     #[must_use]
     pub fn kem_hash(&self) -> Option<Fingerprint> {

@@ -27,7 +27,7 @@ impl Domain {
         let certificate = facts(key.facts());
         let suite = Suite::of(&certificate).unwrap();
         let identity = Identity { domain, chain: key.chain().to_vec(), kem: None };
-        let own = OwnIdentity { identity, certificate, suite, kem: None };
+        let own = OwnIdentity { identity, certificate, suite, kem: None, former_kems: Vec::new() };
         let mut domain = Self { key, kem, host, own };
         if suite.uses_kem() {
             let unix = Now::read().unix;

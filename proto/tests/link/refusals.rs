@@ -186,6 +186,30 @@ fn a_stale_kem_key_is_asked_for_again_without_the_chain() {
     assert!(answer.is_some_and(|(_, text)| !text.contains("x509") && text.contains("<kem")));
 }
 
+/// The twin of the above: while the key before the current one is kept, whoever knows no other is served.
+#[test]
+fn a_former_kem_key_is_served_at_once() {
+    let mut link = Link::acquainted();
+    link.mine.vault.rotate_kems();
+    link.wire.clear();
+    link.other.send(link.now, "sophia.lit", "camoes.lit", "1");
+    link.run();
+    assert_eq!(link.mine.bodies(), ["1"]);
+    assert_eq!((link.count("identity-request"), link.count("request"), link.count("refused")), (0, 1, 0));
+}
+
+#[test]
+fn a_kem_key_before_the_former_one_is_stale() {
+    let mut link = Link::acquainted();
+    link.mine.vault.rotate_kems();
+    link.mine.vault.rotate_kems();
+    link.wire.clear();
+    link.other.send(link.now, "sophia.lit", "camoes.lit", "1");
+    link.run();
+    assert_eq!(link.mine.bodies(), ["1"]);
+    assert_eq!((link.count("identity-request"), link.count("request"), link.count("refused")), (1, 2, 1));
+}
+
 #[test]
 fn a_certificate_of_ours_that_was_renewed_is_shown_before_it_is_used() {
     let mut link = Link::acquainted();
@@ -253,8 +277,27 @@ fn a_certificate_that_has_ended_is_refused() {
     let mut other = Setup::other();
     other.domains[0] = Certificate::new("pessoa.lit", KeyType::P256).ending(crate::bench::UNIX - 1);
     let mut link = bystander(Setup::mine(), other);
+    link.other.vault.shows_ended = true;
     ask(&mut link);
     expect_refused(&mut link, Refusal::UntrustedCertificate, Condition::NotAuthorized);
+}
+
+/// It was good when it was judged: the verdict ends with it, in either role.
+#[test]
+fn a_certificate_that_has_ended_since_is_refused() {
+    let mut other = Setup::other();
+    other.domains[0] = Certificate::new("pessoa.lit", KeyType::P256).ending(crate::bench::UNIX + 3600);
+    let mut link = bystander(Setup::mine(), other);
+    link.other.vault.shows_ended = true;
+    link.activate("pessoa.lit", "saramago.lit");
+    link.advance(Duration::from_secs(3600 + 61));
+    ask(&mut link);
+    assert_eq!(link.other.refusals().last(), Some(&Refusal::UntrustedCertificate));
+    assert_eq!(link.other.conditions(), [Condition::NotAuthorized]);
+    link.mine.send(link.now, "saramago.lit", "pessoa.lit", "2");
+    link.run();
+    assert_eq!(link.mine.conditions(), [Condition::NotAuthorized]);
+    assert!(link.other.bodies().is_empty(), "nothing goes to whom nobody vouches for any more");
 }
 
 #[test]
@@ -394,5 +437,6 @@ fn a_domain_of_ours_without_a_key_is_unknown_to_the_peer() {
     link.other.send(link.now, "mute.lit", "saramago.lit", "2");
     link.run();
     assert_eq!(link.other.refusals(), [Refusal::UnknownDomain]);
+    assert_eq!(link.other.conditions(), [Condition::InternalServerError], "nothing is wrong with saramago.lit");
     link.expect_usable("camoes.lit", "sophia.lit");
 }

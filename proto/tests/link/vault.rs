@@ -24,8 +24,12 @@ pub(crate) struct Vault {
     host: Name,
     domains: HashMap<Name, Certificate>,
     kem_serial: u32,
+    /// The KEM keys before the current ones, where they can still be decrypted with.
+    former_kem_serial: Option<u32>,
     /// Domains whose chains are not trusted.
     pub(crate) untrusted: HashSet<Name>,
+    /// Shows certificates of ours that have ended, which an honest host does not.
+    pub(crate) shows_ended: bool,
     /// Signatures that come out wrong, by domain.
     pub(crate) forging: HashSet<Name>,
 }
@@ -104,7 +108,15 @@ impl Vault {
     pub(crate) fn new(host: &Name, certificates: Vec<Certificate>) -> Self {
         let domains = certificates.into_iter().map(|certificate| (certificate.domain.clone(), certificate)).collect();
         let (untrusted, forging) = (HashSet::new(), HashSet::new());
-        Self { host: host.clone(), domains, kem_serial: 1, untrusted, forging }
+        Self {
+            host: host.clone(),
+            domains,
+            kem_serial: 1,
+            former_kem_serial: None,
+            untrusted,
+            shows_ended: false,
+            forging,
+        }
     }
 
     /// Puts another certificate in the place of the domain's.
@@ -124,6 +136,13 @@ impl Vault {
 
     /// Makes new KEM keys; the old ones cannot be decrypted with any more.
     pub(crate) fn renew_kems(&mut self) {
+        self.kem_serial += 1;
+        self.former_kem_serial = None;
+    }
+
+    /// Makes new KEM keys, and keeps the old ones for who has seen nothing newer.
+    pub(crate) fn rotate_kems(&mut self) {
+        self.former_kem_serial = Some(self.kem_serial);
         self.kem_serial += 1;
     }
 
@@ -153,19 +172,23 @@ impl Vault {
     /// One of our identities.
     pub(crate) fn own(&self, domain: &Name, unix: u64) -> Result<OwnIdentity, String> {
         let certificate = self.domains.get(domain).ok_or_else(|| format!("{domain} has no key"))?;
+        if certificate.not_after <= unix && !self.shows_ended {
+            return Err(format!("the certificate of {domain} has ended"));
+        }
         let (facts, suite) = (certificate.facts(), certificate.suite());
-        let offer = suite.uses_kem().then(|| self.kem(certificate, unix));
-        let kem = offer.as_ref().map(|offer| {
-            let statement = offer.statement(domain, &self.host, &facts.fingerprint);
-            statement.hash(&offer.signature)
-        });
+        let offer = |serial| suite.uses_kem().then(|| self.kem(certificate, serial, unix));
+        let hash = |offer: &KemOffer| offer.statement(domain, &self.host, &facts.fingerprint).hash(&offer.signature);
+        let former = self.former_kem_serial.and_then(offer);
+        let former_kems = former.iter().map(hash).collect();
+        let offer = offer(self.kem_serial);
+        let kem = offer.as_ref().map(hash);
         let identity = Identity { domain: domain.clone(), chain: vec![certificate.der()], kem: offer };
-        Ok(OwnIdentity { identity, certificate: facts, suite, kem })
+        Ok(OwnIdentity { identity, certificate: facts, suite, kem, former_kems })
     }
 
-    fn kem(&self, certificate: &Certificate, unix: u64) -> KemOffer {
+    fn kem(&self, certificate: &Certificate, serial: u32, unix: u64) -> KemOffer {
         let day = unix - unix % (24 * 3600);
-        let key = hash(&[&certificate.der()[..], b"kem", &self.kem_serial.to_be_bytes(), &day.to_be_bytes()].concat());
+        let key = hash(&[&certificate.der()[..], b"kem", &serial.to_be_bytes(), &day.to_be_bytes()].concat());
         let mut offer =
             KemOffer { not_before: day, not_after: day + 24 * 3600, key: key.to_vec(), signature: Vec::new() };
         let leaf = certificate.facts().fingerprint;
@@ -209,11 +232,16 @@ impl Vault {
         unix: u64,
     ) -> Option<ActivationKey> {
         let own = self.own(domain, unix).ok()?;
-        if own.kem_hash() != kem {
-            return None;
-        }
-        let recipient = match own.identity.kem {
-            Some(offer) => offer.key,
+        let serials = [Some(self.kem_serial), self.former_kem_serial].into_iter().flatten();
+        let recipient = match kem {
+            Some(kem) => {
+                let certificate = &self.domains[domain];
+                let leaf = own.certificate.fingerprint;
+                let offers = serials.map(|serial| self.kem(certificate, serial, unix));
+                let named = |offer: &KemOffer| offer.statement(domain, &self.host, &leaf).hash(&offer.signature) == kem;
+                offers.into_iter().find(named)?.key
+            }
+            None if own.suite.uses_kem() => return None,
             None => own.identity.chain[0].clone(),
         };
         let (masked, tag) = ciphertext.split_at_checked(32)?;
