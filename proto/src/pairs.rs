@@ -87,6 +87,15 @@ pub enum PairState {
     Draining,
 }
 
+impl Active {
+    /// For the operator, once it has ended by itself.
+    pub(crate) fn why_ended(&self) -> Box<str> {
+        let by_certificate = self.expires >= self.proven.certificates_end;
+        let what = if by_certificate { "a certificate of the pair" } else { "the activation" };
+        format!("{what} has ended, and no other was proved").into()
+    }
+}
+
 impl Run {
     /// The id, once there is one.
     #[must_use]

@@ -360,7 +360,12 @@ impl HostStream {
     /// The peer ends an activation; of one that is not in force, nothing happens.
     pub(super) fn peer_deactivated(&mut self, now: Now, aid: Aid, reason: DeactivateReason, out: &mut Out) {
         let Some(slot) = self.pairs.find_aid(&aid) else { return };
-        if self.pairs.get(slot).active.as_ref().is_some_and(|active| active.aid == aid) {
+        let record = self.pairs.get_mut(slot);
+        if let Some(active) = record.active.as_ref().filter(|active| active.aid == aid) {
+            if reason == DeactivateReason::Expired {
+                let text = active.why_ended();
+                record.last_error.get_or_insert(text);
+            }
             self.deactivated(now, slot, out);
             out.actions.push(Action::Changed(slot, PairChange::Deactivated(reason)));
         }

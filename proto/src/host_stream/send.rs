@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::timers::Timer;
 use super::{Action, HostStream, Out};
 use crate::control::UndeliveredReason;
-use crate::domain_pair::Failure;
+use crate::domain_pair::{Failure, SaidBy};
 use crate::limits::{PAIRS, UNPROVEN_PAIRS};
 use crate::mux::{QueueFull, Slot};
 use crate::now::Now;
@@ -93,7 +93,7 @@ impl HostStream {
 
     /// Sends everything that waits for a pair back to its senders.
     pub(super) fn bounce_all(&mut self, slot: Slot, failure: &Failure, out: &mut Out) {
-        let condition = condition_of(failure.refusal);
+        let condition = condition_of(failure);
         for parcel in self.mux.take(slot) {
             out.actions.push(Action::Bounce { stanza: parcel.bytes, condition, text: failure.text.clone() });
         }
@@ -160,8 +160,10 @@ impl HostStream {
 }
 
 /// What the sender of a stanza is told when the pair was refused.
-fn condition_of(refusal: Refusal) -> Condition {
-    match refusal {
+fn condition_of(failure: &Failure) -> Condition {
+    match failure.refusal {
+        // It is our own domain that cannot be shown: its certificate is missing or over.
+        Refusal::UnknownDomain if failure.said_by == SaidBy::Us => Condition::InternalServerError,
         Refusal::UnknownDomain => Condition::RemoteServerNotFound,
         Refusal::Policy => Condition::NotAllowed,
         Refusal::UnsupportedSuite | Refusal::UntrustedCertificate | Refusal::NotDelegated | Refusal::BadProof => {

@@ -113,6 +113,8 @@ impl HostStream {
     fn expire(&mut self, now: Now, slot: Slot, out: &mut Out) {
         let Some(active) = &self.pairs.get(slot).active else { return };
         let (aid, reason) = (active.aid, DeactivateReason::Expired);
+        let text = active.why_ended();
+        self.pairs.get_mut(slot).last_error.get_or_insert(text);
         self.deactivated(now, slot, out);
         self.control(Control::Deactivate { aid, reason }, out);
         out.actions.push(Action::Changed(slot, PairChange::Deactivated(reason)));

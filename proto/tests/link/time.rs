@@ -142,6 +142,49 @@ fn no_activation_outlives_a_certificate() {
     assert!(runs < 20, "renewals that change nothing end: {runs}");
 }
 
+/// Whichever of the two it is, both hosts end the pair then and say so; whose it was knows why.
+#[test]
+fn the_end_of_a_certificate_ends_its_pairs() {
+    for ended in ["pessoa.lit", "saramago.lit"] {
+        let (mut mine, mut other) = (Setup::mine(), Setup::other());
+        for domain in mine.domains.iter_mut().chain(&mut other.domains).filter(|one| one.domain().as_str() == ended) {
+            *domain = domain.clone().ending(UNIX + 3600);
+        }
+        let mut link = Link::with(mine, other);
+        link.activate("pessoa.lit", "saramago.lit");
+        link.activate("sophia.lit", "camoes.lit");
+        link.advance(HOUR - Duration::from_secs(1));
+        link.expect_usable("saramago.lit", "pessoa.lit");
+        link.wire.clear();
+        link.advance(Duration::from_secs(3));
+        assert!(!link.mine.is_active("saramago.lit", "pessoa.lit"), "{ended}");
+        assert!(!link.other.is_active("pessoa.lit", "saramago.lit"), "{ended}");
+        let said = link.wire.iter().filter(|(_, text)| text.contains("<deactivate ") && text.contains("'expired'"));
+        assert_ne!(said.count(), 0, "{:?}", link.wire);
+        let ours = link.mine.record("saramago.lit", "pessoa.lit").last_error.clone().expect("a reason");
+        let theirs = link.other.record("pessoa.lit", "saramago.lit").last_error.clone().expect("a reason");
+        let whose = if ended == "saramago.lit" { ours } else { theirs };
+        assert!(whose.contains("certificate"), "{whose}");
+        link.expect_usable("camoes.lit", "sophia.lit");
+    }
+}
+
+#[test]
+fn a_stanza_after_the_end_of_a_certificate_comes_back_with_whose_it_was() {
+    let mut other = Setup::other();
+    other.domains[0] = Certificate::new("pessoa.lit", KeyType::P256).ending(UNIX + 3600);
+    let mut link = Link::with(Setup::mine(), other);
+    link.activate("pessoa.lit", "saramago.lit");
+    link.advance(HOUR + Duration::from_secs(60));
+    link.other.send(link.now, "pessoa.lit", "saramago.lit", "1");
+    link.mine.send(link.now, "saramago.lit", "pessoa.lit", "2");
+    link.run();
+    assert_eq!(link.other.conditions(), [Condition::InternalServerError]);
+    assert_eq!(link.mine.conditions(), [Condition::RemoteServerNotFound]);
+    let why = link.other.record("pessoa.lit", "saramago.lit").last_error.clone();
+    assert_eq!(why.as_deref(), Some("the certificate of pessoa.lit has ended"));
+}
+
 #[test]
 fn an_end_in_the_past_is_no_activation() {
     for expires in [0, UNIX] {
