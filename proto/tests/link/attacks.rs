@@ -6,6 +6,7 @@
 
 mod alterations;
 mod confirmations;
+mod forwarding;
 mod identities;
 mod replays;
 

@@ -15,7 +15,7 @@ use heteronym_proto::transcript::Exporter;
 use zeroize::Zeroizing;
 
 use crate::bench::{MINE, OTHER, Setup, Side, name, start, xml};
-use crate::vault::Vault;
+use crate::vault::{Certificate, Vault};
 
 /// One host stream of ours, and the other host as a script.
 pub(crate) struct Scripted {
@@ -33,7 +33,12 @@ impl Scripted {
     }
 
     pub(crate) fn with(setup: Setup) -> Self {
-        let mut scripted = Self::not_chosen(setup);
+        Self::of(setup, OTHER, Setup::other().domains)
+    }
+
+    /// The same with another peer host, whose name has to be the larger one, and its domains.
+    pub(crate) fn of(setup: Setup, host: &str, domains: Vec<Certificate>) -> Self {
+        let mut scripted = Self::dialled_by(setup, host, domains);
         let now = scripted.now;
         scripted.side.act(now, |stream, out| stream.choose(now, out));
         assert_eq!(scripted.controls(), [Control::Chosen]);
@@ -41,15 +46,19 @@ impl Scripted {
     }
 
     pub(crate) fn not_chosen(setup: Setup) -> Self {
+        Self::dialled_by(setup, OTHER, Setup::other().domains)
+    }
+
+    fn dialled_by(setup: Setup, host: &str, domains: Vec<Certificate>) -> Self {
         let (now, exporter) = (start(), Exporter::new(&setup.exporter));
         let mut framer = Framer::new(1 << 20);
         framer.push(BytesMut::from(crate::bench::HEADER));
         assert!(matches!(framer.next_frame(), Ok(Some(Frame::Header(_)))));
         Self {
-            side: Side::new(setup, OTHER, now),
+            side: Side::new(setup, host, now),
             now,
-            vault: Vault::new(&name(OTHER), Setup::other().domains),
-            setting: Setting { our_host: name(OTHER), peer_host: name(MINE), exporter },
+            vault: Vault::new(&name(host), domains),
+            setting: Setting { our_host: name(host), peer_host: name(MINE), exporter },
             framer,
         }
     }
