@@ -9,6 +9,7 @@ mod confirmations;
 mod forwarding;
 mod identities;
 mod replays;
+mod transcript;
 
 use heteronym_proto::control::{About, Control};
 use heteronym_proto::refusal::Refusal;
