@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::checker::{Malformed, Opening, Values, check_opening};
 use crate::escape::push_attribute;
+use crate::limits::LANGUAGE_BYTES;
 use crate::stream_error::{Condition, StreamError};
 
 /// The namespace of `<stream:stream/>`, `<stream:features/>` and `<stream:error/>`.
@@ -53,6 +54,9 @@ pub enum HeaderError {
     /// The root's prefix is not `stream` (RFC 6120 §4.8.5).
     #[error("the stream's prefix is not 'stream'")]
     Prefix,
+    /// The language is longer than any (RFC 6120 §4.7.4); every stanza that states none would carry it.
+    #[error("the language is longer than any")]
+    Language,
     /// The version is not two numbers and a dot (RFC 6120 §4.7.5).
     #[error("not a version of XMPP")]
     Version,
@@ -69,6 +73,7 @@ impl HeaderError {
             Self::NotAStream => Condition::BadFormat,
             Self::Namespace => Condition::InvalidNamespace,
             Self::Prefix => Condition::BadNamespacePrefix,
+            Self::Language => Condition::PolicyViolation,
             Self::Version => Condition::UnsupportedVersion,
         };
         StreamError::new(condition, self.to_string())
@@ -88,6 +93,9 @@ impl Header {
         check_root(bytes, &opening)?;
         let attribute = |name| opening.attributes.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_ref());
         let namespace = attribute("xmlns").filter(|namespace| !namespace.is_empty()).ok_or(HeaderError::Namespace)?;
+        if opening.root.lang.as_ref().is_some_and(|lang| lang.len() > LANGUAGE_BYTES) {
+            return Err(HeaderError::Language);
+        }
         let owned = |value: &Option<Cow<'_, str>>| value.as_deref().map(str::to_owned);
         Ok(Self {
             namespace: namespace.to_owned(),
@@ -243,6 +251,14 @@ mod tests {
         for text in [ROOT.replace('>', "/>"), format!("{ROOT}x"), format!("{ROOT}<a>"), String::new()] {
             assert!(matches!(refusal(&text), HeaderError::Malformed(_)), "{text}");
         }
+    }
+
+    #[test]
+    fn a_language_that_is_none_is_refused() {
+        let parse = |lang: &str| Header::parse(ROOT.replace('>', &format!(" xml:lang='{lang}'>")).as_bytes());
+        let longest = "x".repeat(LANGUAGE_BYTES);
+        assert_eq!(parse(&longest).map(|header| header.lang), Ok(Some(longest.clone())));
+        assert_eq!(parse(&(longest + "x")), Err(HeaderError::Language));
     }
 
     #[test]

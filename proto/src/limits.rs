@@ -42,6 +42,9 @@ impl Default for Limits {
 pub const CONTROL_BYTES: usize = 128 << 10;
 /// Bytes of a stream header or a negotiation element from somebody who is not authenticated yet.
 pub const UNAUTHENTICATED_BYTES: usize = 16 << 10;
+/// Bytes of the language of a stream: it is added to each of its stanzas that states none. Tags of
+/// 35 bytes are the longest that are in use (BCP 47 §4.4.1).
+pub const LANGUAGE_BYTES: usize = 64;
 /// Depth of nested elements in a stanza; real ones stay below 30.
 pub const DEPTH: usize = 128;
 /// Attributes of one element, namespace declarations included.
