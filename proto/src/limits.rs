@@ -70,6 +70,9 @@ pub const BUSY_SECONDS: u32 = 5;
 pub const FAILURE_MEMORY: Duration = Duration::from_secs(60);
 /// A probe of a link is answered in this time, or the link is dead.
 pub const PROBE_WAIT: Duration = Duration::from_secs(2);
+/// Links of one peer host that may wait to be chosen; of more, the oldest gives way. Two dials at once
+/// make two.
+pub const READY_LINKS: usize = 4;
 /// Pairs on one link; a record of each is kept.
 pub const PAIRS: usize = 1 << 20;
 /// Pairs that a peer has asked for and nobody has proved; of more, the oldest are forgotten.

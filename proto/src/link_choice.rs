@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::limits::PROBE_WAIT;
+use crate::limits::{PROBE_WAIT, READY_LINKS};
 use crate::name::Name;
 
 /// Names a connection to a peer host; given out by whoever starts connections.
@@ -131,7 +131,7 @@ impl LinkChoice {
         self.ready_since = Some(now);
         self.ready.push(link);
         if !self.decides {
-            return Vec::new();
+            return self.crowd_out();
         }
         match (self.chosen, &self.probing) {
             (None, _) => self.choose(link),
@@ -144,6 +144,14 @@ impl LinkChoice {
                 vec![LinkAction::Probe(chosen)]
             }
         }
+    }
+
+    /// Where the peer decides, links wait for it: without a bound it could open them without end.
+    fn crowd_out(&mut self) -> Vec<LinkAction> {
+        if self.ready.len() <= READY_LINKS {
+            return Vec::new();
+        }
+        vec![LinkAction::CloseConflict(self.ready.remove(0))]
     }
 
     fn choose(&mut self, link: LinkId) -> Vec<LinkAction> {
@@ -229,6 +237,19 @@ mod tests {
         assert_eq!(a.alive(1), [LinkAction::CloseConflict(2)]);
         assert_eq!((a.ended(2), b.ended(2)), (vec![], vec![]));
         assert_eq!((a.chosen(), b.chosen()), (Some(1), Some(1)));
+    }
+
+    #[test]
+    fn links_that_a_deciding_peer_piles_up_give_way() {
+        let now = Now::origin().instant;
+        let mut b = choice("b.isp", "a.isp");
+        let last = READY_LINKS as LinkId;
+        assert!((1..=last).all(|link| b.ready(now, link, false).is_empty()));
+        assert_eq!(b.ready(now, last + 1, false), [LinkAction::CloseConflict(1)]);
+        assert_eq!(b.peer_chose(2), [LinkAction::Use(2)]);
+        assert_eq!(b.ready(now, last + 2, false), [], "a chosen link does not wait");
+        assert_eq!(b.ready(now, last + 3, false), [LinkAction::CloseConflict(3)]);
+        assert_eq!(b.chosen(), Some(2));
     }
 
     #[test]
