@@ -150,6 +150,8 @@ pub struct HostStream {
     setting: Setting,
     random: Random,
     chosen: bool,
+    /// When a link that nobody has chosen ends.
+    choose_by: Option<Instant>,
     closing: bool,
     /// The end was asked for: what the peer sends does not count any more.
     over: bool,
@@ -187,6 +189,7 @@ impl HostStream {
         Self {
             mux: Mux::new(config.limits.pair_queue_bytes, config.limits.host_queue_bytes),
             identities: Identities::new(peer.clone()),
+            choose_by: Some(now.instant + config.limits.connect_timeout),
             budget: Budget::new(config.limits.activations_per_second, now.instant),
             questions: Budget::new(config.limits.activations_per_second, now.instant),
             config,
@@ -222,8 +225,16 @@ impl HostStream {
     }
 
     fn become_chosen(&mut self, now: Now, out: &mut Out) {
+        self.choose_by = None;
         if !std::mem::replace(&mut self.chosen, true) {
             self.start_runs(now, out);
+        }
+    }
+
+    /// A link that nobody chooses is of no use, and keeps us from dialling another.
+    fn end_unless_chosen(&mut self, now: Now, out: &mut Out) {
+        if self.choose_by.take_if(|until| *until <= now.instant).is_some() {
+            self.end(StreamError::new(StreamCondition::ConnectionTimeout, "the link was not chosen in time"), out);
         }
     }
 
@@ -283,7 +294,7 @@ impl HostStream {
     /// When [`Self::handle_timeout`] is to be called.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.timers.first()
+        self.timers.first().into_iter().chain(self.choose_by).min()
     }
 
     /// Appends about `room` bytes for the socket.

@@ -1,5 +1,7 @@
 //! The choice of the link, and what may pass before it.
 
+use std::time::Duration;
+
 use heteronym_proto::link_choice::{LinkAction, LinkChoice};
 use heteronym_proto::stream_error::Condition;
 
@@ -56,6 +58,25 @@ fn only_the_smaller_name_chooses() {
     let mut peer = Scripted::new();
     peer.raw("<chosen xmlns='urn:xmpp:federation:0'/>");
     assert_eq!(condition(&peer.side), Some(Condition::PolicyViolation));
+}
+
+#[test]
+fn a_link_that_nobody_chooses_ends() {
+    let mut setup = Setup::mine();
+    setup.limits.connect_timeout = Duration::from_secs(3);
+    let mut peer = Scripted::not_chosen(setup);
+    peer.advance(Duration::from_millis(2999));
+    assert!(peer.side.closed.is_none());
+    peer.advance(Duration::from_millis(1));
+    assert_eq!(condition(&peer.side), Some(Condition::ConnectionTimeout));
+    assert!(peer.side.stream.deadline().is_none(), "once");
+}
+
+#[test]
+fn a_link_that_was_chosen_in_time_stays() {
+    let mut link = Link::new();
+    link.advance(Duration::from_secs(60));
+    assert!(link.mine.closed.is_none() && link.other.closed.is_none());
 }
 
 #[test]
