@@ -3,10 +3,10 @@
 use std::net::{SocketAddr, TcpStream as StdTcpStream};
 
 use heteronym_net::listen::first_byte_is_tls;
-use heteronym_net::tls::Secured;
+use heteronym_net::tls::{Secured, TlsError};
 use heteronym_net::wire::{Reader, Stream, Writer, join, split};
 use heteronym_net::{dial, random};
-use heteronym_proto::framer::Framer;
+use heteronym_proto::framer::{Frame, Framer, FramingError};
 use heteronym_proto::limits::UNAUTHENTICATED_BYTES;
 use heteronym_proto::link_choice::LinkId;
 use heteronym_proto::name::Name;
@@ -177,7 +177,10 @@ impl Talk {
             if outputs.is_empty() {
                 let frame = self.frame().await?;
                 let state = negotiation.take().ok_or("negotiation ended")?;
-                let step = state.frame(frame);
+                let step = match frame {
+                    Ok(frame) => state.frame(frame),
+                    Err(fault) => state.unreadable(fault),
+                };
                 let (next, more) = self.stepped(step).await?;
                 negotiation = Some(next);
                 outputs = more;
@@ -199,19 +202,12 @@ impl Talk {
         }
     }
 
-    async fn frame(&mut self) -> Result<heteronym_proto::framer::Frame, String> {
+    async fn frame(&mut self) -> Result<Result<Frame, FramingError>, String> {
         loop {
-            match self.framer.next_frame() {
-                Ok(Some(frame)) => return Ok(frame),
-                Ok(None) => (),
-                Err(error) => {
-                    let error = error.stream_error();
-                    let _ = self.writer.write(&error.to_bytes()).await;
-                    return Err(error.to_string());
-                }
+            if let Some(frame) = self.framer.next_frame().transpose() {
+                return Ok(frame);
             }
-            let read =
-                self.reader.read().await.map_err(|error| heteronym_net::tls::TlsError::from_io(error).to_string())?;
+            let read = self.reader.read().await.map_err(|error| TlsError::from_io(error).to_string())?;
             self.framer.push(read.ok_or("the peer closed the connection during negotiation")?);
         }
     }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::checker::Scope;
 use crate::control::NAMESPACE as FEDERATION;
 use crate::element::Element;
-use crate::framer::Frame;
+use crate::framer::{Frame, FramingError};
 use crate::header::{Header, STREAM_NAMESPACE};
 use crate::name::Name;
 use crate::stream_error::{Condition, STREAM_END, StreamError};
@@ -189,6 +189,11 @@ impl Negotiation {
     /// # Errors
     /// [`NegotiationError`]; the connection is to be closed with [`NegotiationError::farewell`].
     pub fn frame(self, frame: Frame) -> Step {
+        let opening = self.opening();
+        told_on_an_open_stream(opening, self.take(frame))
+    }
+
+    fn take(self, frame: Frame) -> Step {
         match frame {
             Frame::Header(bytes) => {
                 let header = Header::parse(&bytes).map_err(|error| NegotiationError::Told(error.stream_error()))?;
@@ -203,6 +208,28 @@ impl Negotiation {
                 Err(NegotiationError::told(Condition::PolicyViolation, "too large before authentication"))
             }
             Frame::End => Err(NegotiationError::Closed),
+        }
+    }
+
+    /// Takes what cannot be cut into frames.
+    ///
+    /// # Errors
+    /// As [`Self::frame`].
+    pub fn unreadable(self, fault: FramingError) -> Step {
+        told_on_an_open_stream(self.opening(), Err(NegotiationError::Told(fault.stream_error())))
+    }
+
+    /// The header of ours that still has to stand before an error.
+    fn opening(&self) -> Option<Bytes> {
+        match self {
+            Self::Listening(state) => Some(Listening::greet(&state.us, state.peer.as_ref(), &state.stream_id)),
+            Self::Greeting(_)
+            | Self::Choosing(_)
+            | Self::Authenticating(_)
+            | Self::OfferingTls(_)
+            | Self::OfferingSasl(_)
+            | Self::Judging(_)
+            | Self::Done => None,
         }
     }
 
@@ -248,12 +275,19 @@ impl Negotiation {
             | Self::Done) => Ok((state, Vec::new())),
         }
     }
+}
 
-    /// Whether our stream header is out, so that an error may follow it.
-    #[must_use]
-    pub fn has_opened(&self) -> bool {
-        !matches!(self, Self::Listening(Listening { peer: None, .. }))
+/// RFC 6120 §4.9.1.2: a stream is opened before it ends with an error.
+fn told_on_an_open_stream(opening: Option<Bytes>, step: Step) -> Step {
+    match (opening, step) {
+        (Some(opening), Err(NegotiationError::Told(error))) => Ok(end_with(&opening, &error)),
+        (_, step) => step,
     }
+}
+
+fn end_with(opening: &[u8], error: &StreamError) -> (Negotiation, Vec<Output>) {
+    let bytes = [opening, &error.to_bytes()].concat().into();
+    (Negotiation::Done, vec![Output::Send(bytes), Output::Close(error.condition.as_str())])
 }
 
 fn unexpected(element: &Element) -> NegotiationError {
@@ -351,14 +385,8 @@ impl Listening {
         let Self { us, secured, peer, stream_id } = self;
         let claimed = header.from.as_deref().and_then(|from| Name::parse(from).ok());
         let ours = Self::greet(&us, claimed.as_ref(), &stream_id);
-        let told = |condition, text: &str| {
-            let error = StreamError::new(condition, text);
-            let bytes = [ours.as_ref(), &error.to_bytes()].concat().into();
-            Ok((Negotiation::Done, vec![Output::Send(bytes), Output::Close(condition.as_str())]))
-        };
-        if let Err(NegotiationError::Told(error)) = check_header(header) {
-            return told(error.condition, error.text.as_deref().unwrap_or_default());
-        }
+        let told = |condition, text: &str| Ok(end_with(&ours, &StreamError::new(condition, text)));
+        check_header(header)?;
         if header.to.as_deref().map(Name::parse).as_ref().is_none_or(|to| to.as_ref() != Ok(&us)) {
             return told(Condition::HostUnknown, "host streams only, to the name of this host");
         }

@@ -2,6 +2,8 @@
 //! server may send.
 
 mod component;
+mod end;
+mod hostile;
 mod local;
 mod negotiation;
 
