@@ -4,6 +4,7 @@
 
 mod admin;
 mod asking;
+mod attacks;
 mod cli;
 mod configuration;
 mod demo;

@@ -41,6 +41,17 @@ impl Domain {
         &self.own.identity.domain
     }
 
+    /// The host that serves it.
+    pub(crate) fn host(&self) -> &Name {
+        &self.host
+    }
+
+    /// Another hand on the same key.
+    pub(crate) fn twin(&self) -> Self {
+        let (key, kem) = (Arc::clone(&self.key), KemKey::generate());
+        Self { key, kem, host: self.host.clone(), own: self.own.clone() }
+    }
+
     /// Shows a KEM key with these dates from now on.
     pub(crate) fn offer_kem(&mut self, not_before: u64, not_after: u64) {
         let key = self.kem.public().to_vec();
