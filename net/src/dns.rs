@@ -11,14 +11,15 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join;
+use futures_util::FutureExt as _;
+use futures_util::future::{Either, select};
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{
     ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts, ServerOrderingStrategy,
 };
 use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use tokio::sync::Semaphore;
 
 mod error;
@@ -33,10 +34,15 @@ const ROUND: Duration = Duration::from_secs(4);
 const FURTHER_ROUNDS: usize = 1;
 /// The longest a look-up takes, whatever the servers do: below the 30 s that stanzas wait.
 const LONGEST: Duration = Duration::from_secs(10);
+/// How long addresses of one family wait for those of the other: the resolution delay of RFC 8305 §3,
+/// which says 50 ms to a browser. A router has time for a resolver that has to ask far away.
+const RESOLUTION_DELAY: Duration = Duration::from_secs(1);
 /// How long "there is none" holds when the zone does not say (no SOA).
 const NEGATIVE_TTL: Duration = Duration::from_secs(60);
 /// Questions under way at once: each has a UDP socket of its own, against forged answers.
 const UNDER_WAY: usize = 256;
+/// Aliases (CNAME) followed one after another on the way to SRV records.
+const ALIASES: usize = 8;
 /// Records taken from one answer. Real ones have less than ten; an answer could hold 2,000.
 const RECORDS: usize = 64;
 
@@ -73,19 +79,26 @@ impl Resolver {
 
     /// The SRV records of `service` (`_xmpp-federation._tcp`) at `domain`, at most 64.
     ///
+    /// Where there seem to be none, it asks for an alias: hickory follows one for every type but SRV,
+    /// of which it takes the record's *target* for the next name to ask for.
+    ///
     /// # Errors
     ///
     /// If it cannot be known whether there are any. Absence is not an error.
     pub async fn srv(&self, service: &str, domain: &str) -> Result<SrvAnswer, DnsError> {
-        let answer = self.ask(&format!("{service}.{domain}"), RecordType::SRV).await?;
-        let shortest = answer.answers().take(RECORDS).map(|record| record.ttl).min();
-        let ttl = shortest.map_or(answer.negative_ttl, |seconds| Duration::from_secs(seconds.into()));
-        let records = answer.answers().take(RECORDS).filter_map(|record| match &record.data {
-            RData::SRV(srv) => Some(SrvRecord::from_wire(srv)),
-            _ => None,
-        });
-        let records = records.collect();
-        Ok(SrvAnswer { records, ttl })
+        let mut name = format!("{service}.{domain}");
+        let mut aliases_hold = Duration::MAX;
+        for _ in 0..=ALIASES {
+            let mut answer = self.ask(&name, RecordType::SRV).await?.services();
+            answer.ttl = answer.ttl.min(aliases_hold);
+            if !answer.records.is_empty() {
+                return Ok(answer);
+            }
+            let Some((target, ttl)) = self.ask(&name, RecordType::CNAME).await?.alias() else { return Ok(answer) };
+            (name, aliases_hold) = (target, aliases_hold.min(ttl));
+        }
+        let what = format!("with more than {ALIASES} aliases");
+        Err(DnsError::new(format!("SRV {service}.{domain}"), &self.servers, error::Why::Other(what)))
     }
 
     /// The addresses of `host`, IPv6 and IPv4 taking turns (RFC 8305 §4); at most 64 of each.
@@ -95,14 +108,17 @@ impl Resolver {
     ///
     /// If nothing was found and one of the two questions got no answer.
     pub async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, DnsError> {
-        let (six, four) = join(self.ask(host, RecordType::AAAA), self.ask(host, RecordType::A)).await;
-        match (six, four) {
-            (Ok(six), Ok(four)) => Ok(interleave(six.addresses(), four.addresses())),
-            (Ok(some), Err(error)) | (Err(error), Ok(some)) => {
-                let found: Vec<_> = some.addresses().collect();
-                if found.is_empty() { Err(error) } else { Ok(found) }
-            }
-            (Err(error), Err(_)) => Err(error),
+        let six = self.ask(host, RecordType::AAAA).boxed();
+        let four = self.ask(host, RecordType::A).boxed();
+        let (first, other) = match select(six, four).await {
+            Either::Left(first) | Either::Right(first) => first,
+        };
+        let Ok(first) = first else { return some_of(first, other.await) };
+        let has_one = first.addresses().next().is_some();
+        let limit = if has_one { RESOLUTION_DELAY } else { LONGEST };
+        match tokio::time::timeout(limit, other).await {
+            Ok(other) => some_of(Ok(first), other),
+            Err(_elapsed) => Ok(first.addresses().collect()),
         }
     }
 
@@ -125,6 +141,19 @@ impl Resolver {
     }
 }
 
+/// The addresses of both families, or those of the one that was answered.
+fn some_of(one: Result<Answer, DnsError>, other: Result<Answer, DnsError>) -> Result<Vec<IpAddr>, DnsError> {
+    match (one, other) {
+        (Ok(one), Ok(other)) if one.kind == RecordType::AAAA => Ok(interleave(one.addresses(), other.addresses())),
+        (Ok(one), Ok(other)) => Ok(interleave(other.addresses(), one.addresses())),
+        (Ok(some), Err(error)) | (Err(error), Ok(some)) => {
+            let found: Vec<_> = some.addresses().collect();
+            if found.is_empty() { Err(error) } else { Ok(found) }
+        }
+        (Err(error), Err(_)) => Err(error),
+    }
+}
+
 /// An answer, which may be "there is none".
 struct Answer {
     lookup: Option<Lookup>,
@@ -135,9 +164,27 @@ struct Answer {
 
 impl Answer {
     /// The records of the type asked for; an alias on the way to them is none.
-    fn answers(&self) -> impl Iterator<Item = &hickory_resolver::proto::rr::Record> {
+    fn answers(&self) -> impl Iterator<Item = &Record> {
         let records = self.lookup.as_ref().map_or(&[][..], Lookup::answers);
         records.iter().filter(|record| record.record_type() == self.kind)
+    }
+
+    fn services(&self) -> SrvAnswer {
+        let shortest = self.answers().take(RECORDS).map(|record| record.ttl).min();
+        let ttl = shortest.map_or(self.negative_ttl, |seconds| Duration::from_secs(seconds.into()));
+        let records = self.answers().take(RECORDS).filter_map(|record| match &record.data {
+            RData::SRV(srv) => Some(SrvRecord::from_wire(srv)),
+            _ => None,
+        });
+        SrvAnswer { records: records.collect(), ttl }
+    }
+
+    /// Where an alias leads, and how long.
+    fn alias(&self) -> Option<(String, Duration)> {
+        self.answers().find_map(|record| match &record.data {
+            RData::CNAME(target) => Some((target.to_ascii(), Duration::from_secs(record.ttl.into()))),
+            _ => None,
+        })
     }
 
     fn addresses(&self) -> impl Iterator<Item = IpAddr> {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use hickory_resolver::proto::op::{Message, ResponseCode};
-use hickory_resolver::proto::rr::rdata::{A, AAAA, SOA, SRV};
+use hickory_resolver::proto::rr::rdata::{A, AAAA, CNAME, SOA, SRV};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
@@ -117,6 +117,41 @@ async fn a_record_is_found_with_its_port_and_the_smallest_ttl() {
     let first = &answer.records[0];
     assert_eq!((first.priority, first.weight, first.port, first.target.as_str()), (10, 5, 5270, "xmpp.my.isp"));
     assert_eq!(answer.records.len(), 2);
+}
+
+/// RFC 2782 wants none in the way; resolvers follow them all the same.
+#[tokio::test]
+async fn an_alias_is_followed_and_its_ttl_counts() {
+    let resolver = resolver(|owner, kind| {
+        let alias = |target: &str| Record::from_rdata(owner.clone(), 20, RData::CNAME(CNAME(name(target))));
+        let host = Record::from_rdata(name("a.my.isp."), 300, RData::A(A(Ipv4Addr::LOCALHOST)));
+        Reply::with(match (owner.to_ascii().as_str(), kind) {
+            ("_xmpp-federation._tcp.saramago.lit.", RecordType::SRV) => {
+                vec![alias("srv.my.isp."), srv(&name("srv.my.isp."), 300, "xmpp.my.isp.")]
+            }
+            ("_xmpp-federation._tcp.saramago.lit.", RecordType::CNAME) => vec![alias("srv.my.isp.")],
+            ("srv.my.isp.", RecordType::SRV) => vec![srv(owner, 300, "xmpp.my.isp.")],
+            ("xmpp.my.isp.", RecordType::A) => vec![alias("a.my.isp."), host],
+            _ => Vec::new(),
+        })
+    })
+    .await;
+    let answer = resolver.srv(SERVICE, "saramago.lit").await.unwrap();
+    assert_eq!(answer.records.iter().map(|record| record.target.as_str()).collect::<Vec<_>>(), ["xmpp.my.isp"]);
+    assert_eq!(answer.ttl, Duration::from_secs(20));
+    assert_eq!(resolver.addresses("xmpp.my.isp").await.unwrap(), [IpAddr::V4(Ipv4Addr::LOCALHOST)]);
+}
+
+#[tokio::test]
+async fn aliases_without_end_are_not_an_absence() {
+    let resolver = resolver(|owner, kind| {
+        let next = name(&format!("a.{owner}"));
+        let alias = Record::from_rdata(owner.clone(), 20, RData::CNAME(CNAME(next)));
+        Reply::with(if kind == RecordType::CNAME { vec![alias] } else { Vec::new() })
+    })
+    .await;
+    let error = resolver.srv(SERVICE, "saramago.lit").await.unwrap_err();
+    assert!(error.to_string().contains("with more than 8 aliases"), "{error}");
 }
 
 #[tokio::test]
@@ -246,6 +281,19 @@ async fn half_an_answer_will_do_if_it_has_an_address() {
     })
     .await;
     assert_eq!(resolver.addresses("xmpp.my.isp").await.unwrap(), [IpAddr::V4(Ipv4Addr::LOCALHOST)]);
+}
+
+/// Some name servers drop questions for AAAA: they cost a moment, not the time of a look-up.
+#[tokio::test(start_paused = true)]
+async fn an_address_does_not_wait_for_an_answer_that_does_not_come() {
+    let resolver = resolver(|owner, kind| match kind {
+        RecordType::A => Reply::with(vec![Record::from_rdata(owner.clone(), 60, RData::A(A(Ipv4Addr::LOCALHOST)))]),
+        _ => None,
+    })
+    .await;
+    let before = tokio::time::Instant::now();
+    assert_eq!(resolver.addresses("xmpp.my.isp").await.unwrap(), [IpAddr::V4(Ipv4Addr::LOCALHOST)]);
+    assert!(before.elapsed() <= Duration::from_secs(1), "{:?}", before.elapsed());
 }
 
 #[tokio::test]
