@@ -83,6 +83,16 @@ impl NameServer {
         self.zone().set_addresses(host, addresses);
     }
 
+    /// `name`, such as `_xmpp-federation._tcp.pessoa.lit`, is an alias of `target` from now on (CNAME).
+    pub fn set_alias(&self, name: &str, target: &str) {
+        self.zone().set_alias(name, target);
+    }
+
+    /// Answers hold for `seconds` from now on.
+    pub fn set_ttl(&self, seconds: u32) {
+        self.zone().set_ttl(seconds);
+    }
+
     /// `domain` has no records of any kind from now on: cleanly absent.
     pub fn remove(&self, domain: &str) {
         self.zone().remove(domain);

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use hickory_server::net::runtime::Time;
 use hickory_server::proto::op::{Edns, Header, HeaderCounts, Metadata, ResponseCode};
-use hickory_server::proto::rr::rdata::{SOA, SRV};
-use hickory_server::proto::rr::{LowerName, Name, RData, Record};
+use hickory_server::proto::rr::rdata::{CNAME, SOA, SRV};
+use hickory_server::proto::op::LowerQuery;
+use hickory_server::proto::rr::{Name, RData, Record, RecordType};
 use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
 use hickory_server::zone_handler::MessageResponseBuilder;
 
-use super::zone::{Found, Srv, Zone};
+use super::zone::{Found, Last, Srv, Zone};
 
 /// The largest datagram that is sent, in bytes (the DNS flag day of 2020).
 const DATAGRAM: u16 = 1232;
@@ -60,12 +61,7 @@ impl Answers {
         match found {
             Found::Silence => None,
             Found::Failure => Some(Reply::empty(ResponseCode::ServFail)),
-            Found::NoName => Some(Reply::absence(ResponseCode::NXDomain, ttl)),
-            Found::Name { services, addresses } => {
-                let all = services.iter().filter_map(srv).chain(addresses.into_iter().map(address));
-                let asked = all.filter(|data| data.record_type() == question.query_type());
-                Some(Reply::records(question.name(), asked, ttl))
-            }
+            Found::Answer { aliases, last } => Some(Reply::found(question, &aliases, last, ttl)),
         }
     }
 }
@@ -75,27 +71,46 @@ impl Reply {
         Self { code, answers: Vec::new(), soa: Vec::new() }
     }
 
-    /// RFC 2308: an SOA says how long there is none.
-    fn absence(code: ResponseCode, ttl: u32) -> Self {
-        let soa = SOA::new(Name::root(), Name::root(), 1, 3600, 600, 86_400, ttl);
-        let soa = Record::from_rdata(Name::root(), ttl, RData::SOA(soa));
-        Self { code, answers: Vec::new(), soa: vec![soa] }
-    }
-
-    fn records(name: &LowerName, data: impl Iterator<Item = RData>, ttl: u32) -> Self {
-        let answers: Vec<_> = data.map(|data| Record::from_rdata(Name::from(name), ttl, data)).collect();
-        if answers.is_empty() {
-            return Self::absence(ResponseCode::NoError, ttl);
+    /// The aliases, and what is behind them; where that is nothing, an SOA says how long (RFC 2308).
+    fn found(question: &LowerQuery, aliases: &[String], last: Last, ttl: u32) -> Self {
+        let mut name = Name::from(question.name());
+        let mut answers = Vec::new();
+        // Who asks for the alias itself gets no more than that.
+        let alone = question.query_type() == RecordType::CNAME && !aliases.is_empty();
+        for target in aliases.iter().take(if alone { 1 } else { aliases.len() }).filter_map(|name| absolute(name)) {
+            let alias = RData::CNAME(CNAME(target.clone()));
+            answers.push(Record::from_rdata(std::mem::replace(&mut name, target), ttl, alias));
         }
-        Self { code: ResponseCode::NoError, answers, soa: Vec::new() }
+        let (code, services, addresses) = match last {
+            Last::NoName => (ResponseCode::NXDomain, Vec::new(), Vec::new()),
+            Last::Name { services, addresses } => (ResponseCode::NoError, services, addresses),
+        };
+        let all = services.iter().filter_map(srv).chain(addresses.into_iter().map(address));
+        let asked = all.filter(|data| data.record_type() == question.query_type());
+        let records: Vec<_> = asked.map(|data| Record::from_rdata(name.clone(), ttl, data)).collect();
+        if alone {
+            return Self { code: ResponseCode::NoError, answers, soa: Vec::new() };
+        }
+        let soa = if records.is_empty() { vec![start_of_authority(ttl)] } else { Vec::new() };
+        answers.extend(records);
+        Self { code, answers, soa }
     }
+}
+
+fn start_of_authority(ttl: u32) -> Record {
+    let soa = SOA::new(Name::root(), Name::root(), 1, 3600, 600, 86_400, ttl);
+    Record::from_rdata(Name::root(), ttl, RData::SOA(soa))
 }
 
 /// `None` where the target is no name at all.
 fn srv((priority, weight, port, target): &Srv) -> Option<RData> {
-    let mut target = Name::from_ascii(target).ok()?;
-    target.set_fqdn(true);
-    Some(RData::SRV(SRV::new(*priority, *weight, *port, target)))
+    Some(RData::SRV(SRV::new(*priority, *weight, *port, absolute(target)?)))
+}
+
+fn absolute(name: &str) -> Option<Name> {
+    let mut name = Name::from_ascii(name).ok()?;
+    name.set_fqdn(true);
+    Some(name)
 }
 
 fn address(address: IpAddr) -> RData {

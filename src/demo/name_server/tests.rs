@@ -91,6 +91,27 @@ async fn what_a_datagram_does_not_hold_comes_over_tcp() {
     assert_eq!(server.questions("_xmpp-federation._tcp.pessoa.lit"), 2);
 }
 
+#[tokio::test]
+async fn an_alias_is_answered_with_what_it_leads_to() {
+    let server = start();
+    server.set_alias("_xmpp-federation._tcp.reis.lit", "_xmpp-federation._tcp.campos.lit");
+    server.set_alias("_xmpp-federation._tcp.campos.lit", "_xmpp-federation._tcp.pessoa.lit");
+    server.set_alias("alias.other.isp", "XMPP.other.isp.");
+    assert_eq!(resolver(&server).srv(SERVICE, "reis.lit").await.unwrap().records.len(), 2);
+    assert_eq!(resolver(&server).addresses("alias.other.isp").await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn an_alias_that_leads_nowhere_is_absent_and_one_to_itself_fails() {
+    let server = start();
+    server.set_alias("_xmpp-federation._tcp.reis.lit", "_xmpp-federation._tcp.nowhere.lit");
+    server.set_alias("_xmpp-federation._tcp.campos.lit", "_xmpp-federation._tcp.campos.lit");
+    let absent = resolver(&server).srv(SERVICE, "reis.lit").await.unwrap();
+    assert_eq!((absent.records.len(), absent.ttl), (0, Duration::from_secs(7)));
+    let failed = resolver(&server).srv(SERVICE, "campos.lit").await;
+    assert!(matches!(failed, Err(DnsError::ServFail { .. })), "{failed:?}");
+}
+
 #[test]
 fn it_ends_when_it_is_dropped() {
     let server = start();

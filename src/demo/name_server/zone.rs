@@ -11,12 +11,16 @@ const TTL: u32 = 60;
 /// One SRV record: `(priority, weight, port, target)`.
 pub type Srv = (u16, u16, u16, String);
 
-/// SRV records and addresses. Names are compared in lower case; a final dot does not matter.
+/// Aliases followed before the name server gives up (SERVFAIL), as resolvers do.
+const ALIASES: usize = 8;
+
+/// SRV records, addresses and aliases. Names are compared in lower case; a final dot does not matter.
 #[derive(Clone, Debug)]
 pub struct Zone {
     ttl: u32,
     services: HashMap<String, Vec<Srv>>,
     addresses: HashMap<String, Vec<IpAddr>>,
+    aliases: HashMap<String, String>,
     faults: HashMap<String, Fault>,
     questions: HashMap<String, usize>,
 }
@@ -31,14 +35,26 @@ enum Fault {
 /// What is known about a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// The name is there, and these are its records.
-    Name { services: Vec<Srv>, addresses: Vec<IpAddr> },
-    /// Neither the name nor anything below it is there.
-    NoName,
+    /// What is at the name, or where its aliases lead.
+    Answer {
+        /// The names that the aliases lead to, in order.
+        aliases: Vec<String>,
+        /// The records at the last of them, or at the name itself.
+        last: Last,
+    },
     /// SERVFAIL.
     Failure,
     /// Nothing is to be answered.
     Silence,
+}
+
+/// What is where the aliases end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Last {
+    /// The name is there, and these are its records.
+    Name { services: Vec<Srv>, addresses: Vec<IpAddr> },
+    /// Neither the name nor anything below it is there.
+    NoName,
 }
 
 impl Default for Zone {
@@ -51,8 +67,8 @@ impl Zone {
     /// A zone with nothing in it, whose answers hold for a minute.
     #[must_use]
     pub fn new() -> Self {
-        let (services, addresses) = (HashMap::new(), HashMap::new());
-        Self { ttl: TTL, services, addresses, faults: HashMap::new(), questions: HashMap::new() }
+        let (services, addresses, aliases) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Self { ttl: TTL, services, addresses, aliases, faults: HashMap::new(), questions: HashMap::new() }
     }
 
     /// The same whose answers, those that there is none included, hold for `seconds`.
@@ -77,10 +93,21 @@ impl Zone {
         self.addresses.insert(normal(host), addresses);
     }
 
+    /// Makes `name`, such as `_xmpp-federation._tcp.pessoa.lit`, an alias of `target` (CNAME).
+    pub fn set_alias(&mut self, name: &str, target: &str) {
+        self.aliases.insert(normal(name), normal(target));
+    }
+
+    /// What answers hold for from now on, in seconds.
+    pub(super) fn set_ttl(&mut self, seconds: u32) {
+        self.ttl = seconds;
+    }
+
     /// Takes every record of `domain` out.
     pub fn remove(&mut self, domain: &str) {
         let domain = normal(domain);
         self.services.retain(|name, _| owner(name) != domain);
+        self.aliases.retain(|name, _| owner(name) != domain);
         self.addresses.remove(&domain);
     }
 
@@ -118,19 +145,31 @@ impl Zone {
             Some(Fault::Silence) => return Found::Silence,
             None => {}
         }
+        let (mut aliases, mut at) = (Vec::new(), name);
+        while let Some(target) = self.aliases.get(at) {
+            if aliases.len() == ALIASES {
+                return Found::Failure;
+            }
+            aliases.push(target.clone());
+            at = target;
+        }
+        Found::Answer { last: self.records(at), aliases }
+    }
+
+    fn records(&self, name: &str) -> Last {
         let services = self.services.get(name).cloned().unwrap_or_default();
         let addresses = self.addresses.get(name).cloned().unwrap_or_default();
         if services.is_empty() && addresses.is_empty() && !self.exists(name) {
-            return Found::NoName;
+            return Last::NoName;
         }
-        Found::Name { services, addresses }
+        Last::Name { services, addresses }
     }
 
     /// Whether there is anything at `name` or below it (RFC 8020).
     fn exists(&self, name: &str) -> bool {
         let at_or_below =
             |known: &String| known.strip_suffix(name).is_some_and(|below| below.is_empty() || below.ends_with('.'));
-        self.services.keys().any(at_or_below) || self.addresses.keys().any(at_or_below)
+        self.services.keys().chain(self.addresses.keys()).chain(self.aliases.keys()).any(at_or_below)
     }
 }
 
