@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element, XMLPullParser
 
 from report import CheckFailed
 
-DEADLINE = 30.0
+DEADLINE = 60.0
 COMPONENT = "{jabber:component:accept}"
 STREAMS = "http://etherx.jabber.org/streams"
 STREAM_ERRORS = "urn:ietf:params:xml:ns:xmpp-streams"

@@ -15,7 +15,7 @@ from slixmpp.xmlstream.matcher import StanzaPath
 
 from report import CheckFailed
 
-DEADLINE = 30.0
+DEADLINE = 60.0
 ERRORS = "{urn:ietf:params:xml:ns:xmpp-stanzas}"
 
 Matches = Callable[[Any], bool]

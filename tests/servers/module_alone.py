@@ -367,24 +367,24 @@ class Scenario:
         warnings = [line for line in advice if " warn" in line]
         require(len(warnings) == 1, f"{len(warnings)} warnings")
         self.configure("another")
-        self.reload()
+        await self.reload()
         await self.linked()
 
-    def reload(self) -> None:
+    async def reload(self) -> None:
         """`prosodyctl reload`."""
         assert self.prosody is not None
-        self.prosody.signal(signal.SIGHUP)
+        await self.prosody.signal_at_rest(signal.SIGHUP)
 
     async def changed_secret(self) -> None:
         """A reload replaces a link that was opened with another secret, and only such a one."""
         kept = self.link
         before = len(self.log())
-        self.reload()
+        await self.reload()
         await self.logged("Reloading configuration file", before)
         await self.barrier()
         self.acceptor.secret = "third"
         self.configure("third")
-        self.reload()
+        await self.reload()
         await self.linked()
         require(kept.closed.is_set(), "the old stream was not ended")
         await self.barrier()
@@ -403,7 +403,7 @@ class Scenario:
         """The users' farewell goes out, then the stream's end, and Prosody exits well."""
         assert self.prosody is not None
         bare = self.side.jid()
-        self.prosody.signal(signal.SIGTERM)
+        await self.prosody.signal_at_rest(signal.SIGTERM)
         await self.link.expect_stanza("presence", bare, REMOTE, "unavailable")
         await asyncio.wait_for(self.link.closed.wait(), 10)
         code = await asyncio.wait_for(self.prosody.child.wait(), 20)

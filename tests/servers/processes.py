@@ -74,6 +74,20 @@ class Process:
         if self.child.returncode is None:
             self.child.send_signal(number)
 
+    async def signal_at_rest(self, number: signal.Signals) -> None:
+        """Sends a signal once the process waits for something to do.
+
+        Prosody 0.12 runs its handlers between any two steps of its own: what a handler writes to a
+        connection that is being flushed at that moment is lost.
+        """
+
+        async def waits() -> bool:
+            state = Path(f"/proc/{self.child.pid}/stat").read_text().rpartition(")")[2].split()[0]
+            return state == "S"
+
+        await self.ready("waits for something to do", waits)
+        self.signal(number)
+
     async def end(self, deadline: float = DEADLINE) -> int:
         """SIGTERM, and SIGKILL after the deadline; the exit code."""
         self.signal(signal.SIGTERM)

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-CHECK_DEADLINE = 90.0
+CHECK_DEADLINE = 180.0
 
 
 class CheckFailed(AssertionError):
