@@ -46,7 +46,7 @@ use crate::{Gauge, Shared, now};
 use connecting::{Connected, connect};
 
 pub use connecting::Start;
-pub use link_handle::{Batch, LinkHandle, OpenPair, SendStanzas, next_link_id};
+pub use link_handle::{Batch, LinkHandle, OpenPair, PairMoved, SendStanzas, next_link_id};
 pub use runs::{PairEnded, PairSaid};
 pub use status::GetStatus;
 
@@ -215,7 +215,7 @@ impl HostConnection {
     }
 
     fn perform(&mut self, out: Out, ctx: &mut Context<Self>) {
-        let mut write = false;
+        let (mut write, mut elsewhere) = (false, Vec::new());
         for action in out.actions {
             match action {
                 Action::Pair(slot, event) => self.tell_pair(slot, event, ctx),
@@ -227,6 +227,7 @@ impl HostConnection {
                 Action::Bounce { stanza, condition, text } => {
                     bounce_to_sender(&self.shared, &stanza, condition, &text);
                 }
+                Action::Reroute(stanza) => elsewhere.push(stanza),
                 Action::Changed(slot, change) => self.log_change(slot, &change),
                 Action::Chosen => self.tell_router(LinkChosen(self.id), ctx),
                 Action::Alive => self.tell_router(LinkAlive(self.id), ctx),
@@ -239,6 +240,7 @@ impl HostConnection {
                 Action::Close(error) => self.close(error, ctx),
             }
         }
+        link_handle::strand(&self.router, elsewhere);
         self.deliver(out.deliveries, ctx);
         if let (true, Some(link)) = (write, &self.link) {
             self.gauge.queued_is(link.wired.borrow().stream.queued_bytes());
@@ -268,8 +270,13 @@ impl HostConnection {
 
     fn route_up(&mut self, slot: Slot, ctx: &mut Context<Self>) {
         let link = self.link_handle(ctx);
-        if let Some(pair) = self.pair_of(slot) {
-            self.shared.routes.insert(pair, Route::Link { link, slot });
+        let Some(pair) = self.pair_of(slot) else { return };
+        let before = self.shared.routes.insert(pair.clone(), Route::Link { link, slot });
+        if let Some(Route::Link { link, .. }) = before.as_deref()
+            && link.id != self.id
+        {
+            // A link that is gone needs no telling.
+            let _ = link.addr.try_send(PairMoved(pair));
         }
     }
 

@@ -116,7 +116,7 @@ impl Drop for OpenPair {
 }
 
 /// Sends stanzas back to the Router that a link has not taken before it ended.
-fn strand(router: &Addr<Router>, stanzas: Vec<Bytes>) {
+pub(super) fn strand(router: &Addr<Router>, stanzas: Vec<Bytes>) {
     if !stanzas.is_empty() && router.try_send(Stranded(stanzas)).is_err() {
         warn!("stanzas for a link that ended are lost: the router is gone");
     }
@@ -127,9 +127,19 @@ impl Handler<OpenPair> for HostConnection {
 
     fn handle(&mut self, mut open: OpenPair, ctx: &mut Self::Context) {
         let stanzas = std::mem::take(&mut open.stanzas);
-        self.with_core(ctx, |stream, out| {
-            let slot = stream.slot(&open.pair);
-            stream.send(now(), slot, stanzas, out);
-        });
+        self.with_core(ctx, |stream, out| stream.open_pair(now(), &open.pair, stanzas, out));
+    }
+}
+
+/// Another link has activated a pair: the newest activation wins.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct PairMoved(pub Pair);
+
+impl Handler<PairMoved> for HostConnection {
+    type Result = ();
+
+    fn handle(&mut self, PairMoved(pair): PairMoved, ctx: &mut Self::Context) {
+        self.with_core(ctx, |stream, out| stream.moved(&pair, out));
     }
 }

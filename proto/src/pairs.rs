@@ -29,6 +29,8 @@ pub struct PairRecord {
     pub stanzas_out: u64,
     /// For the operator.
     pub last_error: Option<Box<str>>,
+    /// Another link has it now: stanzas that are still under way to its slot go there.
+    pub(crate) moved: bool,
     /// Stanzas may be under way to its slot: it was open once.
     pub(crate) was_open: bool,
 }
@@ -127,6 +129,7 @@ impl PairRecord {
             stanzas_in: 0,
             stanzas_out: 0,
             last_error: None,
+            moved: false,
             was_open: false,
         }
     }

@@ -54,9 +54,9 @@ impl<D> Routes<D> {
         self.table.get(&key as &dyn AsPair).map(|route| Arc::clone(&route))
     }
 
-    /// Writes a route.
-    pub fn insert(&self, pair: Pair, route: Route<D>) {
-        self.table.insert(pair, Arc::new(route));
+    /// Writes a route; the one that was there before.
+    pub fn insert(&self, pair: Pair, route: Route<D>) -> Option<Arc<Route<D>>> {
+        self.table.insert(pair, Arc::new(route))
     }
 
     /// Removes a pair's route if `obsolete` says that it is the one meant.

@@ -145,6 +145,7 @@ impl HostStream {
     fn open(&mut self, slot: Slot, out: &mut Out) {
         let record = self.pairs.get_mut(slot);
         record.was_open = true;
+        record.moved = false;
         if !self.held.contains(&record.pair.remote) {
             self.mux.open(slot);
         }

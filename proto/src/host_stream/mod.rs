@@ -96,6 +96,8 @@ pub enum Action {
         /// Why, in words.
         text: String,
     },
+    /// A stanza goes to the link that has its pair now.
+    Reroute(Bytes),
     /// For log, metrics and status.
     Changed(Slot, PairChange),
     /// The decider chose this link.

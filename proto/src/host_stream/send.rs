@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::timers::Timer;
 use super::{Action, HostStream, Out};
-use crate::control::UndeliveredReason;
+use crate::control::{DeactivateReason, UndeliveredReason};
 use crate::domain_pair::{Failure, SaidBy};
 use crate::limits::{PAIRS, UNPROVEN_PAIRS};
 use crate::mux::{QueueFull, Slot};
@@ -56,8 +56,30 @@ impl HostStream {
         Some(slot)
     }
 
+    /// Serves a pair from now on, whatever was before, with these stanzas.
+    pub fn open_pair(&mut self, now: Now, pair: &Pair, stanzas: impl IntoIterator<Item = Bytes>, out: &mut Out) {
+        let slot = self.slot(pair);
+        self.pairs.get_mut(slot).moved = false;
+        self.send(now, slot, stanzas, out);
+    }
+
+    /// Another link has the pair now: the newest activation wins (protocol §5). The peer is told behind
+    /// what is queued for it; what cannot be sent, and what comes later, goes to that link.
+    pub fn moved(&mut self, pair: &Pair, out: &mut Out) {
+        let Some(slot) = self.pairs.find(pair) else { return };
+        self.pairs.get_mut(slot).moved = true;
+        if !self.mux.is_open(slot) {
+            let waiting = self.mux.take(slot).into_iter().map(|parcel| Action::Reroute(parcel.bytes));
+            out.actions.extend(waiting);
+        }
+        self.deactivate(slot, DeactivateReason::Moved, out);
+    }
+
     /// Queues stanzas of one pair, and asks for the pair where it is not active.
     pub fn send(&mut self, now: Now, slot: Slot, stanzas: impl IntoIterator<Item = Bytes>, out: &mut Out) {
+        if self.pairs.get(slot).moved {
+            return out.actions.extend(stanzas.into_iter().map(Action::Reroute));
+        }
         let was_empty = self.mux.oldest(slot).is_none();
         for stanza in stanzas {
             if let Err(QueueFull(stanza)) = self.mux.push(slot, stanza, now.instant) {
@@ -106,6 +128,9 @@ impl HostStream {
             return;
         };
         let Some(slot) = sent.slot else { return };
+        if reason == UndeliveredReason::PairNotActive && self.pairs.get(slot).moved {
+            return out.actions.push(Action::Reroute(sent.bytes));
+        }
         if reason == UndeliveredReason::PairNotActive && !sent.retried {
             self.mux.push_again(slot, sent.bytes, now.instant);
             self.pair_is_gone(now, slot, out);

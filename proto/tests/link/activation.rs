@@ -203,6 +203,36 @@ fn deactivation_is_behind_the_last_stanza_and_idempotent() {
     link.expect_usable("saramago.lit", "pessoa.lit");
 }
 
+/// Another host has proved the pair: what is queued still goes here, what comes later goes there.
+#[test]
+fn a_pair_that_moved_drains_and_takes_nothing_more() {
+    let mut link = Link::active();
+    link.mine.send(link.now, "saramago.lit", "pessoa.lit", "last");
+    let moved = pair("saramago.lit", "pessoa.lit");
+    link.mine.act(link.now, |stream, out| stream.moved(&moved, out));
+    link.mine.send(link.now, "saramago.lit", "pessoa.lit", "elsewhere");
+    link.run();
+    assert_eq!(link.sent_by(MINE), ["message", "deactivate"]);
+    assert_eq!(link.other.bodies(), ["last"]);
+    assert!(matches!(&*link.mine.rerouted, [stanza] if stanza.contains("elsewhere")), "{:?}", link.mine.rerouted);
+    let ended = |(_, change): &(_, PairChange)| matches!(change, PairChange::Deactivated(DeactivateReason::Moved));
+    assert_eq!(link.other.changes.iter().filter(|change| ended(change)).count(), 1);
+    // It may come back: the newest activation wins.
+    link.activate("pessoa.lit", "saramago.lit");
+    link.expect_usable("saramago.lit", "pessoa.lit");
+}
+
+#[test]
+fn a_pair_that_moved_gives_up_what_it_may_not_send() {
+    let mut link = Link::active();
+    link.mine.hear(link.now, "<hold xmlns='urn:xmpp:federation:0' domain='pessoa.lit'/>");
+    link.mine.send(link.now, "saramago.lit", "pessoa.lit", "held");
+    link.mine.act(link.now, |stream, out| stream.moved(&pair("saramago.lit", "pessoa.lit"), out));
+    assert!(matches!(&*link.mine.rerouted, [stanza] if stanza.contains("held")), "{:?}", link.mine.rerouted);
+    link.run();
+    assert_eq!(link.sent_by(MINE), ["deactivate"]);
+}
+
 #[test]
 fn a_compromised_key_ends_a_pair_before_its_stanzas() {
     let mut link = Link::active();

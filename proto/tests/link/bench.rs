@@ -59,6 +59,7 @@ pub(crate) struct Side {
     /// Of the stanzas that were delivered: number and bytes.
     pub(crate) delivered: Vec<(u64, String)>,
     pub(crate) bounced: Vec<(String, Condition)>,
+    pub(crate) rerouted: Vec<String>,
     pub(crate) changes: Vec<(Pair, PairChange)>,
     pub(crate) refused: Vec<&'static str>,
     pub(crate) closed: Option<Option<StreamError>>,
@@ -136,6 +137,7 @@ impl Side {
             frozen: false,
             delivered: Vec::new(),
             bounced: Vec::new(),
+            rerouted: Vec::new(),
             changes: Vec::new(),
             refused: Vec::new(),
             closed: None,
@@ -277,6 +279,7 @@ impl Side {
             Action::Bounce { stanza, condition, .. } => {
                 self.bounced.push((String::from_utf8(stanza.to_vec()).expect("UTF-8"), condition));
             }
+            Action::Reroute(stanza) => self.rerouted.push(String::from_utf8(stanza.to_vec()).expect("UTF-8")),
             Action::Changed(slot, change) => self.changes.push((self.stream.record(slot).pair.clone(), change)),
             Action::Chosen => self.chosen += 1,
             Action::Alive => self.alive += 1,
