@@ -75,7 +75,7 @@ impl Registry {
 fn service(answer: &SrvAnswer) -> Service {
     let below = |bound: u32| u32::from_be_bytes(random::bytes::<4>()) % bound.max(1);
     let ordered: Vec<_> = order(&answer.records, below).into_iter().flatten().collect();
-    Service::from_records(ordered.iter().map(|record| (record.target.as_str(), record.port)))
+    Service::from_records(ordered.iter().map(|record| (record.target.as_str(), record.port, record.priority)))
 }
 
 impl Actor for Registry {
@@ -137,25 +137,27 @@ impl Handler<CheckDelegation> for Registry {
     }
 }
 
-/// Where is a host? Addresses with the record's port.
+/// Where is a host? Its addresses with each port of its records.
 #[derive(Message)]
 #[rtype(result = "Result<Vec<SocketAddr>, String>")]
 pub struct LookUpAddresses {
     /// The host.
     pub host: Name,
-    /// From its SRV record.
-    pub port: u16,
+    /// From its SRV records.
+    pub ports: Vec<u16>,
 }
 
 impl Handler<LookUpAddresses> for Registry {
     type Result = ResponseFuture<Result<Vec<SocketAddr>, String>>;
 
-    fn handle(&mut self, LookUpAddresses { host, port }: LookUpAddresses, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, LookUpAddresses { host, ports }: LookUpAddresses, _: &mut Self::Context) -> Self::Result {
         let resolver = self.resolver.clone();
         Box::pin(async move {
             let resolver = resolver.ok_or("there is no resolver")?;
             let found = resolver.addresses(host.as_str()).await.map_err(|error| error.to_string())?;
-            let sockets: Vec<_> = found.into_iter().map(|address| SocketAddr::new(address, port)).collect();
+            let all =
+                ports.into_iter().flat_map(|port| found.iter().map(move |address| SocketAddr::new(*address, port)));
+            let sockets: Vec<_> = all.collect();
             if sockets.is_empty() { Err(format!("{host} has no address")) } else { Ok(sockets) }
         })
     }

@@ -17,9 +17,10 @@ use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message
 use bytes::Bytes;
 use heteronym_proto::hosted::Entry;
 use heteronym_proto::link_choice::{LinkChoice, LinkId};
+use heteronym_proto::mux::Slot;
 use heteronym_proto::name::Name;
 use heteronym_proto::pair::Pair;
-use heteronym_proto::registry::{Service, Target};
+use heteronym_proto::registry::{self, Reach, Service, Target};
 use heteronym_proto::routes::Route;
 use heteronym_proto::stanza_error::Condition;
 use heteronym_proto::waiting::WaitingRoom;
@@ -56,6 +57,7 @@ pub struct Router {
 struct Host {
     choice: LinkChoice,
     target: Target,
+    /// The pairs that wait for it, with all hosts that would do.
     pairs: HashMap<Pair, Vec<Target>>,
     last_error: Option<String>,
 }
@@ -116,8 +118,13 @@ impl Router {
         }
     }
 
-    /// The way for one pair's stanzas: inside, to a host that is known, or by a look-up.
+    /// The way for one pair's stanzas: the link that has the pair, inside, or by a look-up.
     fn find_way(&mut self, pair: &Pair, ctx: &mut Context<Self>) {
+        if let Some(Route::Link { link, slot }) =
+            self.shared.routes.find(pair.local.as_str(), pair.remote.as_str()).as_deref()
+        {
+            return self.send_by(link, *slot, pair);
+        }
         if let Some(entry) = self.shared.config.hosted.entry(pair.remote.as_str()) {
             return self.route_inside(pair, entry);
         }
@@ -134,6 +141,17 @@ impl Router {
             let service = answer.unwrap_or_else(|_| Service::Failed("the registry is gone".to_owned()));
             this.resolved(&pair, service, ctx);
         }));
+    }
+
+    /// Sends what waits for a pair by the link that has it.
+    fn send_by(&mut self, link: &LinkHandle, slot: Slot, pair: &Pair) {
+        let stanzas: Vec<_> = self.waiting.take(pair).into_iter().map(|stanza| (slot, stanza)).collect();
+        let bytes = stanzas.iter().map(|(_, stanza)| stanza.len()).sum();
+        if let Err(full) = link.send(stanzas, bytes, &self.shared.config.limits) {
+            let stanzas = full.into_iter().map(|(_, stanza)| stanza).collect();
+            self.bounce(stanzas, Condition::ResourceConstraint, "the connection to the other host is full");
+        }
+        self.settle(pair);
     }
 
     fn route_inside(&mut self, pair: &Pair, entry: Entry) {
@@ -165,21 +183,20 @@ impl Router {
         }
     }
 
-    /// Lets a pair wait for one of `targets`: one that has a link already goes before all, then the
-    /// first that did not fail just now.
+    /// Lets a pair wait for the host of one of `targets`.
     fn wait_for_host(&mut self, pair: Pair, mut targets: Vec<Target>, ctx: &mut Context<Self>) {
         targets.retain(|target| target.host != self.shared.config.host);
         let instant = now().instant;
-        let host = |target: &Target| self.hosts.get(&target.host);
-        let linked = |target: &Target| host(target).is_some_and(|host| host.choice.chosen().is_some());
-        let usable = |target: &Target| host(target).is_none_or(|host| host.choice.paused_until(instant).is_none());
-        let first = targets.iter().position(linked).or_else(|| targets.iter().position(usable)).unwrap_or(0);
-        if targets.is_empty() {
+        let reach = |name: &Name| self.hosts.get(name).map_or(Reach::Open, |host| host.choice.reach(instant));
+        let Some(first) = registry::choose(&targets, reach) else {
             warn!(%pair, "the federation record of {} names this host, which does not serve it", pair.remote);
             let text = "the domain's record leads back to this host";
             return self.bounce_pair(&pair, Condition::RemoteServerNotFound, text);
+        };
+        for target in &targets {
+            self.hosts.get_mut(&target.host).map(|host| host.pairs.remove(&pair));
         }
-        let target = targets.remove(first);
+        let target = targets[first].clone();
         let name = target.host.clone();
         let us = &self.shared.config.host;
         let host = self.hosts.entry(name.clone()).or_insert_with(|| Host {

@@ -55,11 +55,11 @@ pub(super) async fn connect(shared: Shared, start: Start) -> Result<Connected, S
 
 async fn dial_host(shared: &Shared, target: Target) -> Result<Connected, String> {
     let limit = shared.config.limits.connect_timeout;
-    let Target { host, port } = target;
+    let Target { host, ports, .. } = target;
     let addresses = match shared.config.peers.get(&host) {
         Some(addresses) if !addresses.is_empty() => addresses.clone(),
         Some(_) | None => {
-            let question = LookUpAddresses { host: host.clone(), port };
+            let question = LookUpAddresses { host: host.clone(), ports };
             shared.registry.send(question).await.map_err(|_| "the registry is gone")??
         }
     };

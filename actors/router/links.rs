@@ -80,12 +80,13 @@ impl Router {
         }
     }
 
-    /// Our dial failed: pairs with another candidate try that one, the others wait for the next dial.
+    /// Our dial failed: pairs with several targets look at all of them again, the others wait for the
+    /// next dial.
     pub(super) fn dial_failed(&mut self, name: &Name, why: String, ctx: &mut Context<Self>) {
         let Some(host) = self.hosts.get_mut(name) else { return };
         host.choice.dial_failed(now().instant, random::bytes::<1>()[0]);
         host.last_error = Some(why);
-        let movable: Vec<_> = host.pairs.extract_if(|_, targets| !targets.is_empty()).collect();
+        let movable: Vec<_> = host.pairs.extract_if(|_, targets| targets.len() > 1).collect();
         for (pair, targets) in movable {
             self.wait_for_host(pair, targets, ctx);
         }
@@ -111,7 +112,8 @@ impl Handler<LinkReady> for Router {
         let (id, us) = (link.id, &self.shared.config.host);
         let host = self.hosts.entry(peer.clone()).or_insert_with(|| Host {
             choice: LinkChoice::new(us, &peer),
-            target: Target { host: peer.clone(), port: 5270 },
+            // Nobody has named it yet: the port is only for the case that nobody will.
+            target: Target { host: peer.clone(), ports: vec![5270], priority: 0 },
             pairs: HashMap::new(),
             last_error: None,
         });

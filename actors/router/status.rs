@@ -1,5 +1,7 @@
 //! What the status page and the readiness check say.
 
+use std::fmt::Write as _;
+
 use actix::{Handler, Message, ResponseFuture};
 use futures_util::future::join_all;
 use heteronym_proto::name::Name;
@@ -13,13 +15,20 @@ use crate::local_link;
 
 impl Router {
     pub(super) fn why_waiting(&self, pair: &Pair) -> String {
-        match self.hosts.iter().find(|(_, host)| host.pairs.contains_key(pair)) {
-            Some((name, host)) => {
-                let error = host.last_error.as_deref().unwrap_or("no answer yet");
-                format!("the host {name} could not be reached: {error}")
+        let Some((name, targets)) =
+            self.hosts.iter().find_map(|(name, host)| host.pairs.get(pair).map(|targets| (name, targets)))
+        else {
+            return format!("the look-up of {} has not ended", pair.remote);
+        };
+        let error = |host: &Name| self.hosts.get(host).and_then(|host| host.last_error.as_deref());
+        let mut text = format!("the host {name} could not be reached: {}", error(name).unwrap_or("no answer yet"));
+        for other in targets.iter().map(|target| &target.host).filter(|other| *other != name) {
+            if let Some(error) = error(other) {
+                // Writing to a String cannot fail.
+                let _ = write!(text, "; nor the host {other}: {error}");
             }
-            None => format!("the look-up of {} has not ended", pair.remote),
         }
+        text
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::limits::{PROBE_WAIT, READY_LINKS};
 use crate::name::Name;
+use crate::registry::Reach;
 
 /// Names a connection to a peer host; given out by whoever starts connections.
 pub type LinkId = u64;
@@ -81,6 +82,16 @@ impl LinkChoice {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         !self.dialling && self.ready.is_empty() && self.chosen.is_none()
+    }
+
+    /// Whether the host can be reached, as far as is known.
+    #[must_use]
+    pub fn reach(&self, now: Instant) -> Reach {
+        match (self.chosen, self.paused_until(now)) {
+            (Some(_), _) => Reach::Linked,
+            (None, Some(until)) => Reach::Paused(until),
+            (None, None) => Reach::Open,
+        }
     }
 
     /// Until when no dial is made, after one that failed.

@@ -12,19 +12,45 @@ const REMEMBERED: usize = 1 << 16;
 /// The shortest and longest time that an answer is kept, whatever its TTL.
 const TTL: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(3600));
 
-/// A host that serves a domain, in the order in which to try (RFC 2782).
+/// A host that serves a domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// The XMPP host: TLS server name, stream `to`, name in its certificate.
     pub host: Name,
-    /// Its port.
-    pub port: u16,
+    /// Its ports, in the order of its records; at least one.
+    pub ports: Vec<u16>,
+    /// The priority of its first record: hosts of the lowest are tried first.
+    pub priority: u16,
+}
+
+/// How a host can be reached, as far as is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// There is a link to it.
+    Linked,
+    /// Nothing speaks against dialling it, or it is being dialled.
+    Open,
+    /// It could not be reached; it is not dialled again before this.
+    Paused(Instant),
+}
+
+/// The target whose host to wait for (RFC 2782): of those that do not pause, one of the lowest
+/// priority, and among these one that has a link already, else the first; where all pause, the one
+/// that is dialled again first. `None` where there are no targets.
+pub fn choose(targets: &[Target], reach: impl Fn(&Name) -> Reach) -> Option<usize> {
+    let rank = |target: &Target| match reach(&target.host) {
+        Reach::Linked => (None, target.priority, false),
+        Reach::Open => (None, target.priority, true),
+        Reach::Paused(until) => (Some(until), target.priority, true),
+    };
+    // The first of equals, and `None` is less than any time.
+    (0..targets.len()).min_by_key(|n| rank(&targets[*n]))
 }
 
 /// What a look-up said about a domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Service {
-    /// Federation is offered by these hosts.
+    /// Federation is offered by these hosts, each named once, in the order in which to try them.
     Offered(Vec<Target>),
     /// A clean answer: no record, or the target `.`.
     Absent,
@@ -45,10 +71,17 @@ pub enum DelegationPolicy {
 }
 
 impl Service {
-    /// Sorts records as they came: `(target, port)`; `.` and names that are none are left out.
-    pub fn from_records<'a>(records: impl IntoIterator<Item = (&'a str, u16)>) -> Self {
-        let target = |(host, port): (&str, u16)| Name::parse(host).ok().map(|host| Target { host, port });
-        let targets: Vec<Target> = records.into_iter().filter_map(target).collect();
+    /// Takes records in their order: `(target, port, priority)`; `.` and names that are none are left out.
+    pub fn from_records<'a>(records: impl IntoIterator<Item = (&'a str, u16, u16)>) -> Self {
+        let mut targets: Vec<Target> = Vec::new();
+        for (host, port, priority) in records {
+            let Ok(host) = Name::parse(host) else { continue };
+            match targets.iter_mut().find(|target| target.host == host) {
+                Some(target) if target.ports.contains(&port) => (),
+                Some(target) => target.ports.push(port),
+                None => targets.push(Target { host, ports: vec![port], priority }),
+            }
+        }
         if targets.is_empty() { Self::Absent } else { Self::Offered(targets) }
     }
 
@@ -114,9 +147,9 @@ mod tests {
     #[test]
     fn only_a_named_host_is_delegated() {
         let (domain, host) = (name("pessoa.lit"), name("xmpp.other.isp"));
-        let here = Service::from_records([("xmpp.third.isp", 5270), ("XMPP.other.isp.", 5270)]);
+        let here = Service::from_records([("xmpp.third.isp", 5270, 0), ("XMPP.other.isp.", 5270, 0)]);
         assert_eq!(here.delegation(&domain, &host), Delegation::Delegated);
-        let elsewhere = Service::from_records([("xmpp.third.isp", 5270)]);
+        let elsewhere = Service::from_records([("xmpp.third.isp", 5270, 0)]);
         assert!(matches!(elsewhere.delegation(&domain, &host), Delegation::Elsewhere(_)));
         assert!(matches!(Service::Absent.delegation(&domain, &host), Delegation::Elsewhere(_)));
         let failed = Service::Failed("SERVFAIL".to_owned());
@@ -125,8 +158,39 @@ mod tests {
 
     #[test]
     fn a_dot_is_no_host() {
-        assert_eq!(Service::from_records([(".", 0)]), Service::Absent);
+        assert_eq!(Service::from_records([(".", 0, 0)]), Service::Absent);
         assert_eq!(Service::from_records([]), Service::Absent);
+    }
+
+    #[test]
+    fn a_host_with_two_ports_is_one_target() {
+        let records = [("a.isp", 5270, 1), ("b.isp", 5270, 1), ("A.isp.", 443, 2), ("a.isp", 5270, 3)];
+        let Service::Offered(targets) = Service::from_records(records) else { panic!("offered") };
+        let found: Vec<_> =
+            targets.iter().map(|target| (target.host.as_str(), &*target.ports, target.priority)).collect();
+        assert_eq!(found, [("a.isp", &[5270, 443][..], 1), ("b.isp", &[5270][..], 1)]);
+    }
+
+    #[test]
+    fn the_first_of_the_lowest_priority_that_can_be_reached_is_chosen() {
+        let records = [("a.isp", 1, 10), ("b.isp", 1, 10), ("c.isp", 1, 20), ("d.isp", 1, 20)];
+        let Service::Offered(targets) = Service::from_records(records) else { panic!("offered") };
+        let later = |seconds| Reach::Paused(Now::origin().instant + Duration::from_secs(seconds));
+        let cases = [
+            ([Reach::Open, Reach::Open, Reach::Open, Reach::Open], "a.isp"),
+            ([Reach::Open, Reach::Linked, Reach::Open, Reach::Open], "b.isp"),
+            ([Reach::Open, Reach::Open, Reach::Linked, Reach::Open], "a.isp"),
+            ([later(1), later(1), Reach::Open, Reach::Linked], "d.isp"),
+            ([later(1), Reach::Open, Reach::Linked, Reach::Linked], "b.isp"),
+            ([later(9), later(3), later(2), later(4)], "c.isp"),
+            ([later(2), later(2), later(2), later(2)], "a.isp"),
+        ];
+        for (reach, expected) in cases {
+            let of = |host: &Name| reach[usize::from(host.as_str().as_bytes()[0] - b'a')];
+            let chosen = choose(&targets, of).map(|n| targets[n].host.as_str());
+            assert_eq!(chosen, Some(expected), "{reach:?}");
+        }
+        assert_eq!(choose(&[], |_| Reach::Open), None);
     }
 
     #[test]
