@@ -8,6 +8,7 @@ mod attacks;
 mod cli;
 mod configuration;
 mod demo;
+mod dns;
 mod drain;
 mod federation;
 mod links;

@@ -10,6 +10,7 @@ pub(crate) mod host;
 pub(crate) mod link;
 pub(crate) mod local;
 pub(crate) mod router;
+pub(crate) mod silence;
 pub(crate) mod stage;
 pub(crate) mod wire;
 

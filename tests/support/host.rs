@@ -49,6 +49,11 @@ impl Host {
         self.listener.local_addr().unwrap().port()
     }
 
+    /// Another of its addresses, with this port.
+    pub(crate) async fn also_listening(&self, address: &str, port: u16) -> TcpListener {
+        TcpListener::bind((address, port)).await.unwrap()
+    }
+
     /// The header of its streams to `to`.
     pub(crate) fn header(&self, to: &str) -> String {
         format!(

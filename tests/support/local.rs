@@ -86,10 +86,22 @@ impl Local {
 
     /// Expects nothing but the error about stanza `id` next.
     pub(crate) async fn expect_error(&mut self, id: &str, condition: &str) {
+        self.hear_error(id, condition).await;
+    }
+
+    /// The same where its text has `words` in it.
+    pub(crate) async fn expect_error_saying(&mut self, id: &str, condition: &str, words: &str) {
+        let text = self.hear_error(id, condition).await;
+        assert!(text.contains(words), "expected {words}: {text}");
+    }
+
+    /// Expects nothing but the error about stanza `id` next; its text.
+    pub(crate) async fn hear_error(&mut self, id: &str, condition: &str) -> String {
         let stanza = self.wire.element().await;
         assert_eq!((stanza.attr("type"), stanza.attr("id")), (Some("error"), Some(id)), "{stanza:?}");
         let error = stanza.child("error", COMPONENT).unwrap();
         assert!(error.child(condition, STANZAS).is_some(), "expected {condition}: {error:?}");
+        error.child("text", STANZAS).map(Element::text).unwrap_or_default().to_owned()
     }
 
     /// Answers the ping that comes next.

@@ -53,6 +53,20 @@ impl Running {
         soon("the status", self.router.send(GetStatus)).await.unwrap()
     }
 
+    /// What it says once that `holds`.
+    pub(crate) async fn status_until(&self, what: &str, holds: impl Fn(&Status) -> bool) -> Status {
+        let asking = async {
+            loop {
+                let status = self.router.send(GetStatus).await.unwrap();
+                if holds(&status) {
+                    return status;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        soon(what, asking).await
+    }
+
     /// What it would say of the pairs of these two domains: one, as a rule.
     pub(crate) async fn pairs(&self, local: &str, remote: &str) -> Vec<PairStatus> {
         let of_both = |pair: &PairStatus| (pair.pair.local.as_str(), pair.pair.remote.as_str()) == (local, remote);

@@ -91,6 +91,19 @@ impl World {
         self.domain_with(domain, &Request::new([domain], KeyKind::P256))
     }
 
+    /// Another peer host, with a good certificate and an address.
+    pub(crate) async fn another_host(&self, called: &str) -> Host {
+        let issued = self.authority.issue(&Request::new([called], KeyKind::P256)).unwrap();
+        self.names.set_addresses(called, vec!["127.0.0.1".parse().unwrap()]);
+        Host::new(called, &issued).await
+    }
+
+    /// A domain that `host` serves, with a good certificate.
+    pub(crate) fn domain_of(&self, domain: &str, host: &Host) -> Domain {
+        let issued = self.authority.issue(&Request::new([domain], KeyKind::P256)).unwrap();
+        Domain::new(name(domain), host.name.clone(), &issued)
+    }
+
     /// A domain of the peer host, with a certificate that may be for anybody.
     pub(crate) fn domain_with(&self, domain: &str, request: &Request) -> Domain {
         Domain::new(name(domain), self.host.name.clone(), &self.authority.issue(request).unwrap())
