@@ -156,6 +156,10 @@ impl KeyRing {
         let leaf = chain.first().ok_or("the chain is empty")?;
         let read = Facts::read(leaf).map_err(|error| format!("the certificate of {domain}: {error}"))?;
         let certificate = facts(&read);
+        // Its last second is good for TLS (RFC 5280), but no activation could begin in it.
+        if certificate.not_after <= crate::now().unix {
+            return Err(format!("certificate expired at {}", date(certificate.not_after)));
+        }
         let suite = Suite::of(&certificate)
             .ok_or_else(|| format!("the keyUsage of the certificate of {domain} forbids to sign"))?;
         let kem = match kem.filter(|_| suite.uses_kem()) {

@@ -308,13 +308,15 @@ impl HostStream {
         let Some(Run::Responded(_, expected, proven)) = self.set_run(slot, None) else { return };
         let pair = &self.pairs.get(slot).pair;
         let names = activate.initiator == pair.remote && activate.responder == pair.local;
-        if names && expected.matches(&activate.confirm) {
+        let proves = names && expected.matches(&activate.confirm);
+        if proves && now.unix < proven.certificates_end {
             let active = self.active(now, aid, proven, false);
             self.control(Control::Active { aid, expires: active.expires }, out);
             self.activated(now, slot, active, out);
         } else {
-            self.refuse(About::Aid(aid), Refusal::BadProof, out);
-            self.refuse_run(now, slot, Refusal::BadProof.into(), out);
+            let refusal = if proves { Refusal::UntrustedCertificate } else { Refusal::BadProof };
+            self.refuse(About::Aid(aid), refusal, out);
+            self.refuse_run(now, slot, refusal.into(), out);
         }
     }
 
@@ -325,7 +327,8 @@ impl HostStream {
             Some(Run::Queued | Run::Asking(_) | Run::Serving(_) | Run::Responded(..)) | None => false,
         };
         let Some(slot) = self.pairs.find_aid(&aid).filter(activating) else { return };
-        if expires <= now.unix {
+        let Some(Run::Activating(_, proven)) = &self.pairs.get(slot).run else { return };
+        if expires.min(proven.certificates_end) <= now.unix {
             let (refusal, text) = (Refusal::Busy(BUSY_SECONDS), "it ended before it began".to_owned());
             return self.fail_run(now, slot, Failure { refusal, said_by: SaidBy::Peer, text }, out);
         }

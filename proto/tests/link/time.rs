@@ -186,6 +186,30 @@ fn a_stanza_after_the_end_of_a_certificate_comes_back_with_whose_it_was() {
 }
 
 #[test]
+fn a_run_that_outlasts_a_certificate_proves_nothing_to_the_responder() {
+    let mut peer = Scripted::new();
+    peer.vault.replace(Certificate::new("pessoa.lit", KeyType::P256).ending(UNIX + 10));
+    let activate = peer.until_response("pessoa.lit", "saramago.lit", AID);
+    peer.advance(Duration::from_secs(11));
+    peer.say(&Control::Activate(activate));
+    assert_eq!(peer.control(), Control::Refused { about: About::Aid(AID), refusal: Refusal::UntrustedCertificate });
+    assert!(!peer.side.is_active("saramago.lit", "pessoa.lit"));
+}
+
+#[test]
+fn a_run_that_outlasts_a_certificate_proves_nothing_to_the_initiator() {
+    let mut peer = Scripted::new();
+    peer.vault.replace(Certificate::new("pessoa.lit", KeyType::P256).ending(UNIX + 10));
+    let request = peer.until_requested("saramago.lit", "pessoa.lit");
+    let (response, _) = peer.response(&request);
+    peer.say(&Control::Response(response));
+    peer.advance(Duration::from_secs(11));
+    peer.say(&Control::Active { aid: request.aid, expires: u64::MAX });
+    assert!(!peer.side.is_active("saramago.lit", "pessoa.lit"));
+    assert!(!peer.side.is_routed("saramago.lit", "pessoa.lit"), "no stanza goes out any more");
+}
+
+#[test]
 fn an_end_in_the_past_is_no_activation() {
     for expires in [0, UNIX] {
         let mut peer = Scripted::new();
