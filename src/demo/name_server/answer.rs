@@ -56,7 +56,7 @@ impl Answers {
         };
         let (found, ttl) = {
             let mut zone = super::lock(&self.0);
-            (zone.ask(&question.name().to_string()), zone.ttl())
+            (zone.ask(&question.name().to_ascii()), zone.ttl())
         };
         match found {
             Found::Silence => None,
