@@ -5,12 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use heteronym_actors::crypto::KeyOf;
-use heteronym_net::certificate::Facts;
+use heteronym_net::certificate::{Facts, date};
 use heteronym_net::clock::Now;
 use heteronym_net::keys::{DomainKey, FileKey};
 use heteronym_net::trust::{Roots, RootsError};
 use heteronym_proto::name::Name;
-use jiff::Timestamp;
 use tracing::error;
 
 use crate::config::{self, Config, ConfigError, ConfigErrors, Draft, Local, Problem, Tls};
@@ -119,21 +118,14 @@ fn load_host(config: &Config) -> Result<Arc<dyn DomainKey>, Vec<ConfigError>> {
 /// What is wrong with a certificate for `name`, now.
 #[must_use]
 pub fn wrong_with(facts: &Facts, name: &str) -> Option<String> {
-    let (unix, names) = (Now::read().unix, facts.names.join(", "));
-    if !covers(&facts.names, name) {
+    let (unix, names) = (Now::read().unix, facts.all_names().join(", "));
+    if !facts.covers(name) {
         return Some(format!("the certificate is for {names}, not for {name}"));
     }
     if unix > facts.not_after {
         return Some(format!("the certificate expired at {}", date(facts.not_after)));
     }
     (unix < facts.not_before).then(|| format!("the certificate is not valid before {}", date(facts.not_before)))
-}
-
-/// Unix seconds as a date.
-#[must_use]
-pub fn date(unix: u64) -> String {
-    let date = i64::try_from(unix).ok().and_then(|unix| Timestamp::from_second(unix).ok());
-    date.map_or_else(|| format!("{unix} (Unix time)"), |date| date.to_string())
 }
 
 fn load_domains(config: &Config) -> HashMap<Name, KeyOf> {
@@ -169,33 +161,9 @@ fn load_domain(folder: &Path, domain: &Name) -> KeyOf {
 
 fn load_for(folder: &Path, domain: &Name) -> KeyOf {
     let key = FileKey::load(folder).map_err(|error| error.to_string())?;
-    let names = &key.facts().names;
-    if !covers(names, domain.as_str()) {
-        return Err(format!("the certificate in {} is for {}, not for {domain}", folder.display(), names.join(", ")));
+    if !key.facts().covers(domain.as_str()) {
+        let names = key.facts().all_names().join(", ");
+        return Err(format!("the certificate in {} is for {names}, not for {domain}", folder.display()));
     }
     Ok(Arc::new(key))
-}
-
-/// RFC 6125 §6.4: equal, or a wildcard for exactly the leftmost label.
-fn covers(names: &[String], domain: &str) -> bool {
-    let under = domain.split_once('.').map(|(_, parent)| parent);
-    names.iter().any(|name| {
-        let wildcard = name.strip_prefix("*.");
-        name.eq_ignore_ascii_case(domain)
-            || wildcard.is_some_and(|parent| under.is_some_and(|under| under.eq_ignore_ascii_case(parent)))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_wildcard_covers_one_label() {
-        let names = ["*.saramago.lit".to_owned(), "Pessoa.lit".to_owned()];
-        assert!(covers(&names, "chat.saramago.lit"));
-        assert!(covers(&names, "pessoa.lit"));
-        assert!(!covers(&names, "saramago.lit"));
-        assert!(!covers(&names, "a.chat.saramago.lit"));
-    }
 }

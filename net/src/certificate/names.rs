@@ -38,12 +38,13 @@ impl Names {
 
 impl Facts {
     /// Whether the certificate is for `name`, a lower-case A-label name, in whichever form: a dNSName
-    /// equal to it, a wildcard for exactly its leftmost label (RFC 6125 §6.4), or one of XMPP's own.
+    /// equal to it, a wildcard for exactly its leftmost label (RFC 6125 §6.4) below a name of two labels
+    /// or more, or one of XMPP's own.
     ///
     /// Whether it proves that to anybody, [`Roots`](crate::trust::Roots) says.
     #[must_use]
     pub fn covers(&self, name: &str) -> bool {
-        let parent = name.split_once('.').map(|(_, parent)| parent);
+        let parent = name.split_once('.').map(|(_, parent)| parent).filter(|parent| parent.contains('.'));
         let covered = |dns: &String| dns == name || dns.strip_prefix("*.").is_some_and(|rest| Some(rest) == parent);
         self.names.iter().any(covered) || self.xmpp_names.iter().any(|xmpp| xmpp == name)
     }
@@ -131,15 +132,15 @@ mod tests {
 
     #[test]
     fn a_certificate_covers_its_names_and_one_label_of_a_wildcard() {
-        let leaf = Leaf::new("Pessoa.lit").and_name("*.saramago.lit");
+        let leaf = Leaf::new("Pessoa.lit").and_name("*.saramago.lit").and_name("*.lit");
         let leaf = leaf.with_other_name(XMPP_ADDRESS, 0x0c, "camoes.lit");
         let facts = Facts::read(&Authority::new().issue(&leaf).chain[0]).unwrap();
         for name in ["pessoa.lit", "chat.saramago.lit", "camoes.lit"] {
             assert!(facts.covers(name), "{name}");
         }
-        for name in ["saramago.lit", "a.chat.saramago.lit", "chat.pessoa.lit", "chat.camoes.lit", ""] {
+        for name in ["saramago.lit", "a.chat.saramago.lit", "chat.pessoa.lit", "chat.camoes.lit", "lit", ""] {
             assert!(!facts.covers(name), "{name}");
         }
-        assert_eq!(facts.all_names(), ["pessoa.lit", "*.saramago.lit", "camoes.lit"]);
+        assert_eq!(facts.all_names(), ["pessoa.lit", "*.saramago.lit", "*.lit", "camoes.lit"]);
     }
 }
