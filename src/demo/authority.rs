@@ -44,6 +44,8 @@ pub struct Authority {
 pub struct Request {
     /// Its dNSNames; `*.` before a parent is a wildcard.
     pub names: Vec<String>,
+    /// The domains of its id-on-xmppAddr (RFC 6120 §13.7.1.4).
+    pub xmpp_addresses: Vec<String>,
     /// The kind of its key, where one is made for it.
     pub key: KeyKind,
     /// In seconds since 1970; none: an hour ago.
@@ -61,6 +63,10 @@ pub struct Request {
 pub enum KeyKind {
     /// RSA of 2048 bits. It takes a tenth of a second to make one.
     Rsa2048,
+    /// RSA of 3072 bits.
+    Rsa3072,
+    /// RSA of 4096 bits, the largest that is accepted. It takes seconds.
+    Rsa4096,
     /// ECDSA on P-256.
     P256,
     /// ECDSA on P-384.
@@ -116,6 +122,7 @@ impl Request {
     pub fn new<N: Into<String>>(names: impl IntoIterator<Item = N>, key: KeyKind) -> Self {
         Self {
             names: names.into_iter().map(Into::into).collect(),
+            xmpp_addresses: Vec::new(),
             key,
             not_before: None,
             not_after: None,
@@ -133,6 +140,8 @@ impl KeyMaterial {
     pub fn generate(kind: KeyKind) -> Result<Self, AuthorityError> {
         let key = match kind {
             KeyKind::Rsa2048 => KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048),
+            KeyKind::Rsa3072 => KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_3072),
+            KeyKind::Rsa4096 => KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_4096),
             KeyKind::P256 => KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256),
             KeyKind::P384 => KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384),
             KeyKind::Ed25519 => KeyPair::generate_for(&PKCS_ED25519),

@@ -6,7 +6,7 @@ use heteronym_net::clock::Now;
 use heteronym_net::random;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, Error, ExtendedKeyUsagePurpose, IsCa,
-    KeyUsagePurpose, SerialNumber, date_time_ymd,
+    KeyUsagePurpose, SanType, SerialNumber, date_time_ymd,
 };
 
 use super::{ExtendedKeyUsage, KeyUsage, Request};
@@ -17,6 +17,8 @@ const BACKDATED: u64 = 3600;
 const LEAF_LIFE: u64 = 90 * 24 * 3600;
 /// Life of root and intermediate, in seconds: ten years.
 const AUTHORITY_LIFE: u64 = 10 * 365 * 24 * 3600;
+/// id-on-xmppAddr (RFC 6120 §13.7.1.4).
+const XMPP_ADDRESS: [u64; 9] = [1, 3, 6, 1, 5, 5, 7, 8, 5];
 /// The longest common name (RFC 5280, ub-common-name).
 const COMMON_NAME: usize = 64;
 
@@ -33,6 +35,8 @@ pub(super) fn authority(name: &str) -> CertificateParams {
 /// What `request` asks for.
 pub(super) fn leaf(request: &Request) -> Result<CertificateParams, Error> {
     let mut params = CertificateParams::new(request.names.clone())?;
+    let address = |domain: &String| SanType::OtherName((XMPP_ADDRESS.to_vec(), domain.as_str().into()));
+    params.subject_alt_names.extend(request.xmpp_addresses.iter().map(address));
     params.key_usages = usages(request.key_usage);
     params.extended_key_usages = purposes(request.extended);
     let now = Now::read().unix;
