@@ -127,3 +127,5 @@ pub fn seal_oaep(leaf_der: &[u8], label: &[u8], plaintext: &[u8]) -> Result<Vec<
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;
