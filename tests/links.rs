@@ -22,30 +22,21 @@ use crate::support::wire::{Heard, Wire};
 const JOSE: &str = "jose@saramago.lit/x";
 const ANA: &str = "ana@pessoa.lit";
 
-/// Expects that the router does not let `impostor` in, which calls itself by the peer host's name.
-async fn refuses_host(stage: &mut Stage, impostor: &Host) {
-    let secured = impostor.secure(&stage.world.router).await;
-    let mut link = impostor.knock(secured).await;
-    let failure = link.wire.element().await;
-    assert!(failure.is("failure", SASL) && failure.child("not-authorized", SASL).is_some(), "{failure:?}");
-    link.wire.expect_end().await;
-}
-
 #[tokio::test]
 async fn a_host_with_a_certificate_for_another_name_is_not_let_in() {
-    let mut stage = Stage::new().await;
+    let stage = Stage::new().await;
     let issued = stage.world.authority.issue(&Request::new(["xmpp.third.isp"], KeyKind::P256)).unwrap();
     let impostor = Host::new(PEER, &issued).await;
-    refuses_host(&mut stage, &impostor).await;
+    impostor.expect_not_let_in(&stage.world.router).await;
     stage.end().await;
 }
 
 #[tokio::test]
 async fn a_host_with_a_certificate_of_an_unknown_root_is_not_let_in() {
-    let mut stage = Stage::new().await;
+    let stage = Stage::new().await;
     let issued = Authority::new("Nobody's").unwrap().issue(&Request::new([PEER], KeyKind::P256)).unwrap();
     let impostor = Host::new(PEER, &issued).await;
-    refuses_host(&mut stage, &impostor).await;
+    impostor.expect_not_let_in(&stage.world.router).await;
     stage.end().await;
 }
 

@@ -5,6 +5,7 @@
 mod admin;
 mod asking;
 mod attacks;
+mod certificates;
 mod cli;
 mod configuration;
 mod demo;

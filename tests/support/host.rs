@@ -84,6 +84,14 @@ impl Host {
         link
     }
 
+    /// Expects that the router does not believe that this is the host it calls itself.
+    pub(crate) async fn expect_not_let_in(&self, router: &Running) {
+        let mut link = self.knock(self.secure(router).await).await;
+        let failure = link.wire.element().await;
+        assert!(failure.is("failure", SASL) && failure.child("not-authorized", SASL).is_some(), "{failure:?}");
+        link.wire.expect_end().await;
+    }
+
     /// A stream to the router that is authenticated; nobody has chosen it yet.
     pub(crate) async fn dial(&self, router: &Running) -> Link {
         let secured = self.secure(router).await;

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use super::domain::Domain;
 use super::host::Host;
+use super::keys::{Side, key};
 use super::link::Link;
 use super::local::Local;
 use super::router::Running;
@@ -36,11 +37,15 @@ pub(crate) struct Set {
     pub(crate) config: String,
     /// The kind of the keys of the router's domains.
     pub(crate) keys: Request,
+    /// The router's own certificate.
+    pub(crate) own: Request,
+    /// Certificates of domains of the router's, by folder, besides the usual ones or in their place.
+    pub(crate) certificates: Vec<(String, Request)>,
 }
 
 impl Default for Set {
     fn default() -> Self {
-        Self { host: PEER, config: String::new(), keys: Request::new(["x"], KeyKind::P256) }
+        Self { host: PEER, config: String::new(), keys: usual(["x"]), own: usual([ROUTER]), certificates: Vec::new() }
     }
 }
 
@@ -80,7 +85,7 @@ impl World {
         let host = Host::new(set.host, &issued).await;
         let names = NameServer::start(zone(&host)).unwrap();
         let folder = tempfile::tempdir().unwrap();
-        write_certificates(&folder, &authority, &set.keys);
+        write_certificates(&folder, &authority, &set);
         let text = config(&names, &set.config);
         let router = Running::start(Config::parse(&text, folder.path()).unwrap());
         Self { authority, names, router, host, _folder: folder }
@@ -106,7 +111,8 @@ impl World {
 
     /// A domain of the peer host, with a certificate that may be for anybody.
     pub(crate) fn domain_with(&self, domain: &str, request: &Request) -> Domain {
-        Domain::new(name(domain), self.host.name.clone(), &self.authority.issue(request).unwrap())
+        let issued = self.authority.issue_with(request, &key(request.key, Side::Peer)).unwrap();
+        Domain::new(name(domain), self.host.name.clone(), &issued)
     }
 
     /// A component that serves the first entry: saramago.lit, chat.saramago.lit and blimunda.lit.
@@ -129,16 +135,21 @@ fn zone(host: &Host) -> Zone {
     zone
 }
 
-fn write_certificates(folder: &TempDir, authority: &Authority, keys: &Request) {
+fn usual<const N: usize>(names: [&str; N]) -> Request {
+    Request::new(names, KeyKind::P256)
+}
+
+fn write_certificates(folder: &TempDir, authority: &Authority, set: &Set) {
     let certs = folder.path().join("certs");
-    let write = |names: Vec<&str>, request: &Request| {
-        let subfolder = certs.join(names[0]);
-        let names = names.into_iter().map(str::to_owned).collect();
-        authority.issue(&Request { names, ..request.clone() }).unwrap().write(&subfolder).unwrap();
+    let write = |subfolder: &str, request: &Request| {
+        authority.issue_with(request, &key(request.key, Side::Router)).unwrap().write(&certs.join(subfolder)).unwrap();
     };
-    write(vec![ROUTER], &Request::new([ROUTER], KeyKind::P256));
+    write(ROUTER, &set.own);
     for domain in DOMAINS {
-        write(vec![domain], keys);
+        write(domain, &Request { names: vec![domain.to_owned()], ..set.keys.clone() });
+    }
+    for (subfolder, request) in &set.certificates {
+        write(subfolder, request);
     }
     fs::write(folder.path().join("root.pem"), authority.root_pem()).unwrap();
 }
