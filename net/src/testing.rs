@@ -64,7 +64,7 @@ impl Leaf {
     }
 
     /// What `openssl req -x509` makes: one that may sign others.
-    pub(crate) fn as_authority(mut self) -> Self {
+    pub(crate) fn of_authority(mut self) -> Self {
         self.is_authority = true;
         self
     }

@@ -126,7 +126,7 @@ fn a_self_signed_certificate_is_trusted_where_it_is_a_root() {
 
 #[test]
 fn an_authoritys_certificate_is_no_servers() {
-    let (der, pem) = Leaf::new(NAME).as_authority().self_signed();
+    let (der, pem) = Leaf::new(NAME).of_authority().self_signed();
     assert_eq!(roots_of(&pem).check(&[der], NAME, NOW), Err(Untrusted::Authority));
 }
 
