@@ -7,7 +7,6 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use comfy_table::Table;
-use heteronym::config::Config;
 use heteronym_bench::drive::{Path, Run};
 use heteronym_bench::subject::Ground;
 
@@ -49,9 +48,9 @@ fn main() -> ExitCode {
 
 fn serve_router(arguments: &[String]) -> Result<(), Failure> {
     let file = PathBuf::from(arguments.first().ok_or("no configuration")?);
-    let config = Config::load(&file)?;
+    let (config, certificates) = heteronym::certificates::read(&file)?;
     heteronym::logging::start(&config.log)?;
-    Ok(heteronym::daemon::run(config, file)?)
+    Ok(heteronym::daemon::run(config, certificates, file)?)
 }
 
 fn serve_relay(arguments: &[String]) -> Result<(), Failure> {
