@@ -59,7 +59,7 @@ impl End {
     /// Has the end authenticated by a peer that behaves, up to the restart.
     pub(crate) fn receiving_authenticated() -> Self {
         let mut end = Self::receiving();
-        end.hear(&header(US, PEER));
+        end.hear(header(US, PEER));
         end.hear(AUTH);
         end.says();
         end

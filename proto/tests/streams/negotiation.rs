@@ -20,7 +20,7 @@ fn both_roles_establish_a_stream() {
 #[test]
 fn starttls_leads_to_the_same_stream() {
     let mut plain = End::receiving_plain();
-    plain.hear(&header(US, PEER));
+    plain.hear(header(US, PEER));
     let offered = plain.says();
     assert!(offered.contains("<starttls") && offered.contains("<required/>") && !offered.contains("EXTERNAL"));
     plain.hear("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>");
@@ -35,7 +35,7 @@ fn starttls_leads_to_the_same_stream() {
 fn without_tls_nothing_but_starttls_leads_on() {
     for element in [AUTH, "<message from='a.lit' to='b.lit'/>", "<db:result from='a.lit' to='b.lit'>x</db:result>"] {
         let mut plain = End::receiving_plain();
-        plain.hear(&header(US, PEER).replace("xmlns=", "xmlns:db='jabber:server:dialback' xmlns="));
+        plain.hear(header(US, PEER).replace("xmlns=", "xmlns:db='jabber:server:dialback' xmlns="));
         plain.says();
         if element.starts_with("<db:") {
             plain.hear("<verify xmlns='jabber:server:dialback'/>");
@@ -113,7 +113,7 @@ fn another_mechanism_is_refused() {
         let mut end = End::receiving();
         end.hear(header(US, PEER));
         end.says();
-        end.hear(&AUTH.replace("EXTERNAL", mechanism));
+        end.hear(AUTH.replace("EXTERNAL", mechanism));
         assert_eq!(end.closed, Some("invalid-mechanism"));
         assert!(end.says().contains("<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><invalid-mechanism/>"));
         assert_eq!(end.judged, []);
@@ -129,7 +129,7 @@ fn an_authzid_must_be_the_name_in_the_header() {
         let mut end = End::receiving();
         end.hear(header(US, PEER));
         end.says();
-        end.hear(&AUTH.replace(">=<", &format!(">{authzid}<")));
+        end.hear(AUTH.replace(">=<", &format!(">{authzid}<")));
         let said = end.says();
         assert_eq!(said.contains("<success"), good, "{authzid}");
         assert_eq!(end.closed, (!good).then_some("invalid-authzid"));
@@ -194,7 +194,7 @@ fn elements_before_authentication_end_the_stream() {
 fn what_is_too_large_before_authentication_ends_the_stream() {
     let mut end = End::receiving();
     end.hear(header(US, PEER));
-    end.hear(&AUTH.replace(">=<", &format!(">{}<", "A".repeat(UNAUTHENTICATED_BYTES))));
+    end.hear(AUTH.replace(">=<", &format!(">{}<", "A".repeat(UNAUTHENTICATED_BYTES))));
     assert_eq!(end.told(), Some(Condition::PolicyViolation));
 }
 
@@ -234,7 +234,7 @@ fn a_server_without_external_is_refused() {
         let mut end = End::dialling();
         end.hear(header(PEER, US));
         end.says();
-        end.hear(&FEATURES.replace("EXTERNAL", mechanisms));
+        end.hear(FEATURES.replace("EXTERNAL", mechanisms));
         assert_eq!(end.told(), Some(Condition::UnsupportedFeature));
         assert!(!end.says().contains("<auth"), "nothing is asked for");
     }
