@@ -420,8 +420,11 @@ impl StreamHandler<std::io::Result<Option<BytesMut>>> for HostConnection {
         match read {
             Ok(Some(bytes)) => {
                 self.bytes_in += bytes.len() as u64;
-                self.framer.push(bytes);
-                self.take_frames(ctx);
+                // What comes behind the end is read, so that the peer can read ours, and not kept.
+                if !self.ending {
+                    self.framer.push(bytes);
+                    self.take_frames(ctx);
+                }
             }
             Ok(None) if self.ending => ctx.stop(),
             Ok(None) => {
