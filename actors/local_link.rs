@@ -18,7 +18,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{
-    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, StreamHandler, WrapFuture,
+    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, SpawnHandle, StreamHandler,
+    WrapFuture,
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::unfold;
@@ -74,6 +75,9 @@ struct Link {
     out: Rc<RefCell<OutQueue>>,
     wake: Rc<Notify>,
     gate: Gate,
+    reading: SpawnHandle,
+    /// Its end is written, or about to be: what the server still sends does not count.
+    ending: bool,
 }
 
 /// What reading waits for: a destination that was full when it was last written to.
@@ -120,8 +124,8 @@ impl LocalLink {
         let (out, wake, gate) = (Rc::new(RefCell::new(out)), Rc::new(Notify::new()), Gate::default());
         let writing = pump(writer, Rc::clone(&out), Rc::clone(&wake));
         ctx.spawn(writing.into_actor(self).map(move |result, this, ctx| this.written(generation, result, ctx)));
-        ctx.add_stream(reading(generation, reader, Rc::clone(&gate)));
-        self.link = Some(Link { generation, framer, out, wake, gate });
+        let reading = ctx.add_stream(reading(generation, reader, Rc::clone(&gate)));
+        self.link = Some(Link { generation, framer, out, wake, gate, reading, ending: false });
         self.last_error = None;
         info!(local = self.name(), "local link up");
         self.take_frames(ctx);
@@ -147,6 +151,10 @@ impl LocalLink {
         out.bytes = 0;
         drop(out);
         link.wake.notify_one();
+        // For as long as the server may need to read our end; then the connection is closed, whatever it sends.
+        ctx.run_later(LINGER, move |_, ctx| {
+            ctx.cancel_future(link.reading);
+        });
         self.last_error.get_or_insert_with(|| why.to_owned());
         info!(local = self.name(), why, "local link down");
         if self.draining {
@@ -163,7 +171,8 @@ impl LocalLink {
 
     /// Ends the link from our side, behind what waits; with an error where there is one.
     fn end_link(&mut self, error: Option<&StreamError>, ctx: &mut Context<Self>) {
-        let Some(link) = &self.link else { return };
+        let Some(link) = self.link.as_mut().filter(|link| !link.ending) else { return };
+        link.ending = true;
         let mut out = link.out.borrow_mut();
         out.raw.push_back(farewell(error));
         out.closed = true;
@@ -266,6 +275,7 @@ impl StreamHandler<(u64, std::io::Result<Option<BytesMut>>)> for LocalLink {
     fn handle(&mut self, (generation, read): (u64, std::io::Result<Option<BytesMut>>), ctx: &mut Self::Context) {
         let Some(link) = self.link.as_mut().filter(|link| link.generation == generation) else { return };
         match read {
+            Ok(Some(_)) if link.ending => (),
             Ok(Some(bytes)) => {
                 link.framer.push(bytes);
                 self.take_frames(ctx);
