@@ -14,7 +14,7 @@ use crate::host_connection::HostConnection;
 use crate::{Gauge, Shared};
 
 /// Bytes that may wait for one local server; beyond it stanzas are handed back as `overflow`.
-const QUEUE_BYTES: usize = 32 << 20;
+pub(super) const QUEUE_BYTES: usize = 32 << 20;
 
 /// Reaches a local server.
 #[derive(Clone)]

@@ -8,9 +8,10 @@ use heteronym_proto::hosted::Entry;
 use heteronym_proto::pair::Pair;
 use heteronym_proto::routes::Route;
 use heteronym_proto::stanza_error::Condition;
+use tracing::warn;
 
 use super::LocalLink;
-use super::local_handle::{Deliver, Delivered, bounce_to_sender};
+use super::local_handle::{Deliver, Delivered, QUEUE_BYTES, bounce_to_sender};
 use crate::host_connection::{Batch, LinkHandle};
 use crate::router::Unrouted;
 use crate::{Gauge, Shared};
@@ -39,9 +40,21 @@ impl LocalLink {
             self.ask_router(router);
         }
         if !answers.is_empty() {
-            let stanzas = answers.into_iter().map(|bytes| Delivered { n: 0, bytes });
-            self.enqueue(None, stanzas.collect());
+            self.answer(answers);
         }
+    }
+
+    /// A server that does not read its answers is read no faster than it reads; past the bound they
+    /// are dropped.
+    fn answer(&mut self, answers: Vec<Bytes>) {
+        if let (true, Some(own)) = (self.gauge.bytes() > Gauge::HIGH, &self.link) {
+            *own.gate.borrow_mut() = Some(Arc::clone(&self.gauge));
+        }
+        if self.gauge.bytes() > QUEUE_BYTES {
+            return warn!(local = self.name(), "answers were dropped: the server does not read");
+        }
+        let stanzas = answers.into_iter().map(|bytes| Delivered { n: 0, bytes });
+        self.enqueue(None, stanzas.collect());
     }
 
     pub(super) fn deliver_inside(&mut self, entry: Entry, stanzas: Vec<Bytes>) {
