@@ -62,15 +62,23 @@ async fn dial(
     let io = |error: std::io::Error| format!("{address}: {error}");
     writer.write(&header).await.map_err(io)?;
     loop {
-        let frame = framer.next_frame().map_err(|error| error.stream_error().to_string())?;
-        let Some(frame) = frame else {
-            let read = reader.read().await.map_err(io)?.ok_or_else(|| ComponentError::Closed.to_string())?;
-            framer.push(read);
-            continue;
+        let step = match framer.next_frame() {
+            Ok(Some(frame)) => dialler.frame(frame),
+            Ok(None) => {
+                let read = reader.read().await.map_err(io)?.ok_or_else(|| ComponentError::Closed.to_string())?;
+                framer.push(read);
+                continue;
+            }
+            Err(fault) => Err(ComponentError::Told(fault.stream_error())),
         };
-        match dialler.frame(frame).map_err(|error| format!("{address}: {error}"))? {
-            Dialled::Send(bytes) => writer.write(&bytes).await.map_err(io)?,
-            Dialled::Up => break,
+        match step {
+            Ok(Dialled::Send(bytes)) => writer.write(&bytes).await.map_err(io)?,
+            Ok(Dialled::Up) => break,
+            Err(error) => {
+                let _ = writer.write(&error.farewell()).await;
+                let _ = writer.shutdown().await;
+                return Err(format!("{address}: {error}"));
+            }
         }
     }
     let stream = heteronym_net::wire::join(reader, writer).ok_or("the connection is gone")?;
