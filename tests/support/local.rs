@@ -135,10 +135,15 @@ impl ComponentPort {
         self.listener.local_addr().unwrap()
     }
 
+    /// The next connection, and nothing said on it.
+    pub(crate) async fn accept_tcp(&self) -> Wire<TcpStream> {
+        let (stream, _) = soon("a dial to the component port", self.listener.accept()).await.unwrap();
+        Wire::new(stream, Scope::COMPONENT)
+    }
+
     /// Lets the next connection in as the component `domain`, if it knows the secret.
     pub(crate) async fn accept(&self, domain: &str) -> Result<Local, ComponentError> {
-        let (stream, _) = soon("a dial to the component port", self.listener.accept()).await.unwrap();
-        let mut wire = Wire::new(stream, Scope::COMPONENT);
+        let mut wire = self.accept_tcp().await;
         let hosted: Hosted = [(name(domain), 0)].into_iter().collect();
         let secrets = vec![Some(Secret::new(self.secret.to_owned()))];
         let mut acceptor = Acceptor::new(Arc::new(hosted), Arc::new(secrets), "s1".to_owned());

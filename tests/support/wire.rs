@@ -49,6 +49,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         .await;
     }
 
+    /// Sends bytes to somebody who may be gone.
+    ///
+    /// # Errors
+    /// What the connection died of.
+    pub(crate) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
+        self.io.write_all(bytes.as_ref()).await?;
+        self.io.flush().await
+    }
+
     /// A header comes next, as after SASL.
     pub(crate) fn restart(&mut self) {
         self.framer.restart();
