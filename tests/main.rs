@@ -12,6 +12,7 @@ mod demo;
 mod dns;
 mod drain;
 mod federation;
+mod hostile;
 mod links;
 mod local_links;
 mod refusals;
