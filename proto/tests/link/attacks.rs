@@ -9,6 +9,8 @@ mod confirmations;
 mod forwarding;
 mod identities;
 mod replays;
+mod responses;
+mod schedule;
 mod transcript;
 
 use heteronym_proto::control::{About, Control};
