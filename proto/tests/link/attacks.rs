@@ -8,6 +8,7 @@ mod alterations;
 mod confirmations;
 mod forwarding;
 mod identities;
+mod order;
 mod replays;
 mod responses;
 mod schedule;
