@@ -100,6 +100,12 @@ impl LinkChoice {
         self.pause_until.filter(|until| *until > now)
     }
 
+    /// The pause after failed dials is over: the next that is wanted is made at once.
+    pub fn forget_failures(&mut self) {
+        self.failures = 0;
+        self.pause_until = None;
+    }
+
     /// A link is wanted: dials, unless there is one, or one on its way, or a pause.
     pub fn want(&mut self, now: Instant) -> Option<LinkAction> {
         if !self.is_idle() || self.paused_until(now).is_some() {

@@ -26,6 +26,9 @@ pub struct LocalStream {
     stanza_bytes: usize,
 }
 
+/// Why a question to the router itself goes no further: the one that is no error.
+pub const TO_HOST: &str = "to-host";
+
 /// What becomes of a frame.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "it lives as long as one stanza is looked at, on the stack")]
@@ -99,7 +102,7 @@ impl LocalStream {
                 return Verdict::Alive;
             }
             if !self.hosted.contains(self.host.as_str()) {
-                return Verdict::Answer("to-host", host_iq::answer(bytes, &stanza));
+                return Verdict::Answer(TO_HOST, host_iq::answer(bytes, &stanza));
             }
         }
         let forwarded = stanza::forward(bytes, &stanza, &Scope::SERVER, None);

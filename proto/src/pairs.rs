@@ -75,7 +75,7 @@ pub struct Pause {
 }
 
 /// What the status page says of a pair.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PairState {
     /// Its host is being looked up or reached.
     Resolving,

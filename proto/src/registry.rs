@@ -126,6 +126,11 @@ impl Answers {
         self.answers.insert(domain, (now + kept, service));
     }
 
+    /// Forgets everything, failures above all.
+    pub fn clear(&mut self) {
+        self.answers.clear();
+    }
+
     /// Drops what has ended; where nothing has, everything: it is only a cache.
     fn make_room(&mut self, now: Instant) {
         self.answers.retain(|_, (until, _)| now < *until);

@@ -64,6 +64,11 @@ impl<D> Routes<D> {
         self.table.remove_if(pair, |_, route| obsolete(route));
     }
 
+    /// Removes every route that `obsolete` names.
+    pub fn remove_all(&self, obsolete: impl Fn(&Pair, &Route<D>) -> bool) {
+        self.table.retain(|pair, route| !obsolete(pair, route));
+    }
+
     /// Pairs whose both domains are ours, with the stanzas that went this way.
     #[must_use]
     pub fn local_pairs(&self) -> Vec<(Pair, u64)> {

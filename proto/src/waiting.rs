@@ -89,6 +89,26 @@ impl WaitingRoom {
         overdue
     }
 
+    /// Other bounds in bytes from now on: of one pair, and of all together.
+    pub fn set_limits(&mut self, pair_limit: usize, total_limit: usize) {
+        (self.pair_limit, self.total_limit) = (pair_limit, total_limit);
+    }
+
+    /// Bytes that wait for all pairs.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Every pair that stanzas wait for: how many, their bytes, and since when the oldest waits.
+    pub fn queues(&self) -> impl Iterator<Item = (&Pair, usize, usize, Instant)> {
+        let queue = |(pair, queue): (_, &Queue)| {
+            let (since, _) = queue.stanzas.front()?;
+            Some((pair, queue.stanzas.len(), queue.bytes, *since))
+        };
+        self.pairs.iter().filter_map(queue)
+    }
+
     /// The pairs that stanzas wait for.
     pub fn pairs(&self) -> impl Iterator<Item = &Pair> {
         self.pairs.keys()
