@@ -109,6 +109,55 @@ pub enum LocalState {
     Down,
 }
 
+/// Numbers of everything there is now, for the metrics.
+#[derive(Clone, Debug, Default)]
+pub struct Totals {
+    /// Connections to peer hosts.
+    pub hosts: Vec<(HostState, usize)>,
+    /// Pairs.
+    pub pairs: Vec<(PairState, Via, usize)>,
+    /// Links to our own servers.
+    pub locals: Vec<(LocalState, usize)>,
+    /// Bytes that wait for a host to be found and reached.
+    pub router_bytes: usize,
+    /// Bytes on host streams, and on their way there.
+    pub host_bytes: usize,
+    /// Bytes for our own servers.
+    pub local_bytes: usize,
+    /// Stanzas that no peer has acknowledged.
+    pub unacknowledged: u64,
+}
+
+/// What waits somewhere.
+#[derive(Clone, Debug)]
+pub struct QueueStatus {
+    /// Where.
+    pub place: QueuePlace,
+    /// The peer host or the local server that it waits for, where that is known.
+    pub name: Option<String>,
+    /// The pair, where it waits by pair.
+    pub pair: Option<Pair>,
+    /// Stanzas.
+    pub count: usize,
+    /// Bytes.
+    pub bytes: usize,
+    /// How long the oldest waits.
+    pub oldest: std::time::Duration,
+    /// For what.
+    pub why: String,
+}
+
+/// Where stanzas wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueuePlace {
+    /// For a host to be found and reached.
+    Router,
+    /// On a host stream.
+    Host,
+    /// For a server of ours.
+    Local,
+}
+
 /// Everything at once.
 #[derive(Clone, Debug, Default)]
 pub struct Status {
