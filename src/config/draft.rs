@@ -24,7 +24,9 @@ impl Draft {
         let unreadable =
             |error: std::io::Error| ConfigError::Unreadable { file: path.into(), reason: error.to_string() };
         let text = fs::read_to_string(path).map_err(unreadable)?;
-        Self::parse(&text, path.parent().unwrap_or(Path::new("")))
+        let mut draft = Self::parse(&text, path.parent().unwrap_or(Path::new("")))?;
+        draft.config.iter_mut().for_each(|config| config.file = Some(path.to_owned()));
+        Ok(draft)
     }
 
     /// Reads `text`; relative paths in it are relative to `folder`.

@@ -47,6 +47,8 @@ pub const FILE_VARIABLE: &str = "HETERONYM_CONFIG";
 /// A configuration that was checked.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// Where it was read from, and is read again by a reload; none: from a text.
+    pub file: Option<PathBuf>,
     /// `[host]`
     pub host: Host,
     /// `[listen]`
@@ -103,8 +105,20 @@ impl Config {
         let locals = Local::read_all(root);
         let peers = Peer::read_all(root);
         let trusted = tls.clone();
-        let config =
-            host.map(|host| Self { host, listen, tls, dns, federation, classic, limits, admin, log, locals, peers });
+        let config = host.map(|host| Self {
+            file: None,
+            host,
+            listen,
+            tls,
+            dns,
+            federation,
+            classic,
+            limits,
+            admin,
+            log,
+            locals,
+            peers,
+        });
         (config, trusted)
     }
 }
