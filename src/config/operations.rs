@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
+use heteronym_proto::shown::Jids;
 use tracing::level_filters::LevelFilter;
-
-use crate::logging::Jids;
 
 use super::error::Problem;
 use super::network::Listen;
