@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use actix::{Actor, Addr, Handler, Message, SyncArbiter, SyncContext};
 use heteronym_net::certificate::{Facts, KeyType as NetKeyType, date};
@@ -29,16 +29,30 @@ pub type KeyOf = Result<Arc<dyn DomainKey>, String>;
 
 /// Keys and roots, shared by the pool.
 pub struct KeyRing {
+    held: RwLock<Held>,
+    kems: KemKeys,
+}
+
+/// What a reload replaces.
+struct Held {
     domains: HashMap<Name, KeyOf>,
     roots: Roots,
-    kems: KemKeys,
 }
 
 impl KeyRing {
     /// The keys of all hosted domains, and the roots that peers are judged by.
     #[must_use]
     pub fn new(host: Name, domains: HashMap<Name, KeyOf>, roots: Roots) -> Self {
-        Self { domains, roots, kems: KemKeys::new(host) }
+        Self { held: RwLock::new(Held { domains, roots }), kems: KemKeys::new(host) }
+    }
+
+    /// Other keys and roots from now on.
+    pub fn replace(&self, domains: HashMap<Name, KeyOf>, roots: Roots) {
+        *self.held.write().unwrap_or_else(PoisonError::into_inner) = Held { domains, roots };
+    }
+
+    fn held(&self) -> RwLockReadGuard<'_, Held> {
+        self.held.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -120,13 +134,13 @@ impl KeyRing {
     }
 
     fn judge(&self, chain: &[Vec<u8>], name: &Name) -> Result<(), String> {
-        self.roots.check(chain, name.as_str(), crate::now().unix).map_err(|untrusted| untrusted.to_string())
+        let roots = self.held().roots.clone();
+        roots.check(chain, name.as_str(), crate::now().unix).map_err(|untrusted| untrusted.to_string())
     }
 
-    fn key(&self, domain: &Name) -> Result<&Arc<dyn DomainKey>, String> {
-        match self.domains.get(domain) {
-            Some(Ok(key)) => Ok(key),
-            Some(Err(why)) => Err(why.clone()),
+    fn key(&self, domain: &Name) -> KeyOf {
+        match self.held().domains.get(domain) {
+            Some(key) => key.clone(),
             None => Err(format!("{domain} is not hosted here")),
         }
     }

@@ -7,6 +7,7 @@
 mod connecting;
 mod delivering;
 mod link_handle;
+mod operator;
 mod runs;
 mod status;
 
@@ -41,14 +42,16 @@ use tracing::{debug, info, warn};
 use crate::crypto::system_random;
 use crate::domain_pair::DomainPair;
 use crate::local_link::bounce_to_sender;
+use crate::metrics::{Direction, Metrics};
 use crate::router::{LinkAlive, LinkChosen, LinkEnded, LinkReady, Router};
-use crate::{Gauge, Shared, now};
+use crate::{Config, Gauge, Shared, now};
 use connecting::{Connected, connect};
 
 pub use connecting::Start;
 pub use link_handle::{Batch, LinkHandle, OpenPair, PairMoved, SendStanzas, next_link_id};
+pub use operator::{GetQueues, OfOperator};
 pub use runs::{PairEnded, PairSaid};
-pub use status::GetStatus;
+pub use status::{GetStatus, GetTotals};
 
 /// How long the last bytes, and the peer's end, may take when a link is closed.
 const LINGER: Duration = Duration::from_secs(2);
@@ -72,6 +75,8 @@ pub struct HostConnection {
     draining: bool,
     why_ended: Option<String>,
     held: HashMap<Entry, HashSet<Name>>,
+    /// When the runs under way began.
+    begun: HashMap<Slot, Instant>,
 }
 
 /// The stream, shared with the writer.
@@ -85,6 +90,19 @@ struct Wired {
     closed: bool,
     bytes_out: u64,
     gauge: Arc<Gauge>,
+    metrics: Arc<Metrics>,
+}
+
+impl Wired {
+    /// Adds what was forwarded since the last batch to the counters of the whole router.
+    fn count(&mut self) {
+        let (incoming, outgoing) = self.stream.take_traffic();
+        for (direction, traffic) in [(Direction::In, incoming), (Direction::Out, outgoing)] {
+            if traffic.bytes > 0 {
+                self.metrics.traffic(direction, traffic);
+            }
+        }
+    }
 }
 
 impl Source for Wired {
@@ -93,6 +111,7 @@ impl Source for Wired {
         self.stream.fill(out, room);
         self.bytes_out += (out.len() - before) as u64;
         self.gauge.queued_is(self.stream.queued_bytes());
+        self.count();
     }
 
     fn is_closed(&self) -> bool {
@@ -131,22 +150,17 @@ impl HostConnection {
             draining: false,
             why_ended: None,
             held: HashMap::new(),
+            begun: HashMap::new(),
         }
     }
 
     fn connected(&mut self, connected: Connected, ctx: &mut Context<Self>) {
         let Connected { reader, writer, mut framer, exporter, address, peer, lang } = connected;
-        let config = &self.shared.config;
+        let config = self.shared.config();
         framer.set_max_bytes(config.limits.stanza_bytes.max(CONTROL_BYTES));
-        let stream_config = HostStreamConfig {
-            host: config.host.clone(),
-            hosted: Arc::clone(&config.hosted),
-            limits: config.limits.clone(),
-            activation_lifetime: config.activation_lifetime,
-            denied: Arc::clone(&config.denied),
-        };
-        let stream = HostStream::new(stream_config, peer.clone(), exporter, lang, system_random(), now());
-        let wired = Wired { stream, closed: false, bytes_out: 0, gauge: Arc::clone(&self.gauge) };
+        let stream = HostStream::new(stream_config(&config), peer.clone(), exporter, lang, system_random(), now());
+        let (gauge, metrics) = (Arc::clone(&self.gauge), Arc::clone(&self.shared.metrics));
+        let wired = Wired { stream, closed: false, bytes_out: 0, gauge, metrics };
         let (wired, wake) = (Rc::new(RefCell::new(wired)), Rc::new(Notify::new()));
         let writing = pump(writer, Rc::clone(&wired), Rc::clone(&wake));
         ctx.spawn(writing.into_actor(self).map(|result, this, ctx| this.written(result, ctx)));
@@ -206,6 +220,7 @@ impl HostConnection {
                     break;
                 }
             }
+            wired.count();
         }
         self.perform(out, ctx);
         if let Some(error) = fatal {
@@ -224,15 +239,22 @@ impl HostConnection {
                 Action::ShowIdentity(question) => self.show_identity(question, ctx),
                 Action::RouteUp(slot) => self.route_up(slot, ctx),
                 Action::RouteDown(slot) => self.route_down(slot),
-                Action::Bounce { stanza, condition, text } => {
-                    bounce_to_sender(&self.shared, &stanza, condition, &text);
+                Action::Bounce { stanza, condition, reason, text } => {
+                    bounce_to_sender(&self.shared, &stanza, (condition, reason), &text);
+                }
+                Action::Changed(slot, change) => {
+                    self.log_change(slot, &change);
+                    self.count_change(slot, &change);
                 }
                 Action::Reroute(stanza) => elsewhere.push(stanza),
-                Action::Changed(slot, change) => self.log_change(slot, &change),
                 Action::Chosen => self.tell_router(LinkChosen(self.id), ctx),
                 Action::Alive => self.tell_router(LinkAlive(self.id), ctx),
                 Action::Write => write = true,
-                Action::StanzaRefused(reason) => debug!(link = self.id, reason, "a stanza was refused"),
+                Action::StanzaRefused(reason) => {
+                    debug!(link = self.id, reason, "a stanza was refused");
+                    self.shared.metrics.stanza_error("undelivered", reason);
+                }
+                Action::RequestRefused(refusal) => self.shared.metrics.activation(false, refusal.reason(), None),
                 Action::PeerError(error) => {
                     log_end(self.id, "the peer host ended the stream", &error);
                     self.why_ended = Some(format!("the peer host ended the stream: {error}"));
@@ -336,7 +358,7 @@ impl HostConnection {
 
     /// Closes a link that carried nothing since the last look.
     fn watch_idle(&mut self, ctx: &mut Context<Self>) {
-        let limit = self.shared.config.limits.idle_timeout;
+        let limit = self.shared.config().limits.idle_timeout;
         ctx.run_interval(limit, |this, ctx| {
             let Some(link) = &this.link else { return };
             let carried = this.bytes_in + link.wired.borrow().bytes_out;
@@ -345,6 +367,16 @@ impl HostConnection {
                 this.close(None, ctx);
             }
         });
+    }
+}
+
+fn stream_config(config: &Config) -> HostStreamConfig {
+    HostStreamConfig {
+        host: config.host.clone(),
+        hosted: Arc::clone(&config.hosted),
+        limits: config.limits.clone(),
+        activation_lifetime: config.activation_lifetime,
+        denied: Arc::clone(&config.denied),
     }
 }
 
@@ -409,7 +441,8 @@ impl Actor for HostConnection {
         if let Err(error) = self.router.try_send(ended) {
             for stanza in error.into_inner().unsent.into_iter().flat_map(|(_, stanzas)| stanzas) {
                 let condition = heteronym_proto::stanza_error::Condition::RemoteServerTimeout;
-                bounce_to_sender(&self.shared, &stanza, condition, "the connection to the other host ended");
+                let text = "the connection to the other host ended";
+                bounce_to_sender(&self.shared, &stanza, (condition, "link-ended"), text);
             }
         }
     }

@@ -8,6 +8,7 @@ pub mod domain_pair;
 pub mod host_connection;
 pub mod listener;
 pub mod local_link;
+pub mod metrics;
 pub mod registry;
 pub mod router;
 
@@ -26,9 +27,10 @@ use heteronym_proto::name::Name;
 use heteronym_proto::now::Now;
 use heteronym_proto::registry::DelegationPolicy;
 use heteronym_proto::routes::Routes;
+use heteronym_proto::shown::Jids;
 use tokio::sync::Notify;
 
-/// What all actors are told at the start.
+/// What all actors are told, at the start and by a reload.
 #[derive(Debug)]
 pub struct Config {
     /// Our host's name.
@@ -43,16 +45,20 @@ pub struct Config {
     pub limits: Limits,
     /// Must an initiator's domain name the peer host?
     pub delegation: DelegationPolicy,
+    /// Resolvers; empty: the system's.
+    pub resolvers: Vec<SocketAddr>,
     /// Life of an activation.
     pub activation_lifetime: Duration,
     /// Addresses to use instead of a peer host's records.
     pub peers: HashMap<Name, Vec<SocketAddr>>,
+    /// How much of a user's address a log line may show.
+    pub jids: Jids,
     /// Remote domains that are not federated with.
     pub denied: Arc<std::collections::HashSet<Name>>,
 }
 
 /// One of our own servers.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct LocalConfig {
     /// For log and status.
     pub name: String,
@@ -60,10 +66,12 @@ pub struct LocalConfig {
     pub domains: usize,
     /// How it attaches.
     pub attach: Attach,
+    /// It was in a configuration before this one: its place stays taken, since entries are indices.
+    pub gone: bool,
 }
 
 /// How a local server attaches.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Attach {
     /// It dials our component port (XEP-0114).
     Component {
@@ -84,6 +92,20 @@ pub enum Attach {
 }
 
 impl Attach {
+    /// Whether a link of this kind would not do for the other: another server, or another way to it.
+    /// A secret may change while a link is up.
+    fn differs(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Component { .. }, Self::Component { .. }) => false,
+            (Self::NotBuilt(one), Self::NotBuilt(two)) => one != two,
+            (
+                Self::DialComponent { address, name, .. },
+                Self::DialComponent { address: other_address, name: other_name, .. },
+            ) => (address, name) != (other_address, other_name),
+            (Self::Component { .. } | Self::DialComponent { .. } | Self::NotBuilt(_), _) => true,
+        }
+    }
+
     /// The word in configuration and status.
     #[must_use]
     pub fn kind(&self) -> &'static str {
@@ -107,20 +129,62 @@ pub struct Sockets {
 /// What actors share: addresses and tables, no state of their own.
 #[derive(Clone)]
 pub struct Shared {
-    /// The configuration.
-    pub config: Arc<Config>,
-    /// TLS between hosts.
-    pub tls: HostTls,
+    /// The configuration and TLS between hosts.
+    pub current: Current,
     /// Where stanzas go.
     pub routes: Routes<host_connection::LinkHandle>,
     /// The actors of our own servers.
     pub locals: Locals,
+    /// The keys that the crypto pool uses.
+    pub keys: Arc<crypto::KeyRing>,
     /// The crypto pool.
     pub crypto: Addr<crypto::Crypto>,
     /// DNS.
     pub registry: Addr<registry::Registry>,
     /// Threads for sockets.
     pub threads: IoThreads,
+    /// What is counted.
+    pub metrics: Arc<metrics::Metrics>,
+}
+
+impl Shared {
+    /// The configuration that counts now.
+    #[must_use]
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.current.read().0)
+    }
+
+    /// TLS between hosts, as of now.
+    #[must_use]
+    pub fn tls(&self) -> HostTls {
+        self.current.read().1.clone()
+    }
+}
+
+/// What a reload replaces for all actors at once. Each looks when it needs something, once a batch
+/// at most.
+#[derive(Clone)]
+pub struct Current(Arc<RwLock<(Arc<Config>, HostTls)>>);
+
+impl Current {
+    /// What counts at the start.
+    #[must_use]
+    pub fn new(config: Config, tls: HostTls) -> Self {
+        Self(Arc::new(RwLock::new((Arc::new(config), tls))))
+    }
+
+    /// Replaces the configuration, and TLS where there is another; the configuration before.
+    fn replace(&self, config: Arc<Config>, tls: Option<HostTls>) -> Arc<Config> {
+        let mut current = self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(tls) = tls {
+            current.1 = tls;
+        }
+        std::mem::replace(&mut current.0, config)
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, (Arc<Config>, HostTls)> {
+        self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
 }
 
 /// The threads that carry sockets, given out in turn.

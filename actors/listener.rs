@@ -23,7 +23,7 @@ use tracing::{info, warn};
 use crate::host_connection::{HostConnection, Start};
 use crate::local_link::AttachLink;
 use crate::router::Router;
-use crate::{Attach, Shared, Sockets};
+use crate::{Attach, Config, Shared, Sockets};
 
 /// Connections that may be in their handshake at once, per kind of listener.
 const HANDSHAKES: usize = 1024;
@@ -58,11 +58,10 @@ impl Actor for Listener {
             ctx.spawn(serve.into_actor(self));
         }
         let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
-        let secrets = Arc::new(secrets(&self.shared));
         for socket in std::mem::take(&mut self.sockets.component) {
-            let (shared, secrets) = (self.shared.clone(), Arc::clone(&secrets));
+            let shared = self.shared.clone();
             let serve = accept(socket, Arc::clone(&handshakes), move |stream, permit| {
-                let (shared, secrets) = (shared.clone(), Arc::clone(&secrets));
+                let (shared, secrets) = (shared.clone(), Arc::new(secrets(&shared.config())));
                 actix_rt::spawn(async move {
                     component(stream, shared, secrets).await;
                     drop(permit);
@@ -73,12 +72,12 @@ impl Actor for Listener {
     }
 }
 
-fn secrets(shared: &Shared) -> Vec<Option<Secret>> {
+fn secrets(config: &Config) -> Vec<Option<Secret>> {
     let secret = |attach: &Attach| match attach {
         Attach::Component { secret } => Some(secret.clone()),
         Attach::DialComponent { .. } | Attach::NotBuilt(_) => None,
     };
-    shared.config.locals.iter().map(|local| secret(&local.attach)).collect()
+    config.locals.iter().map(|local| secret(&local.attach)).collect()
 }
 
 async fn accept(
@@ -108,7 +107,7 @@ async fn accept(
 /// A component's handshake (XEP-0114), then its link is the LocalLink's.
 async fn component(stream: std::net::TcpStream, shared: Shared, secrets: Arc<Vec<Option<Secret>>>) {
     let peer = stream.peer_addr().map(|address| address.to_string()).unwrap_or_default();
-    let limit = shared.config.limits.connect_timeout;
+    let limit = shared.config().limits.connect_timeout;
     match tokio::time::timeout(limit, handshake(stream, &shared, secrets)).await {
         Ok(Ok((entry, attach))) => match shared.locals.get(entry) {
             Some(local) => drop(local.addr.try_send(attach)),
@@ -129,7 +128,7 @@ async fn handshake(
     let (mut reader, mut writer) = split(Stream::Plain(stream));
     let mut framer = Framer::new(UNAUTHENTICATED_BYTES);
     let stream_id = hex(&random::bytes::<16>());
-    let mut acceptor = Acceptor::new(Arc::clone(&shared.config.hosted), secrets, stream_id);
+    let mut acceptor = Acceptor::new(Arc::clone(&shared.config().hosted), secrets, stream_id);
     loop {
         let step = match framer.next_frame() {
             Ok(Some(frame)) => acceptor.frame(frame),
@@ -143,7 +142,7 @@ async fn handshake(
         match step {
             Ok(Accepted::Send(bytes)) => writer.write(&bytes).await.map_err(text)?,
             Ok(Accepted::Up(entry, greeting)) => {
-                framer.set_max_bytes(shared.config.limits.stanza_bytes);
+                framer.set_max_bytes(shared.config().limits.stanza_bytes);
                 let stream = join(reader, writer).ok_or("the connection is gone")?;
                 let stream = stream.into_std().map_err(text)?;
                 return Ok((entry, AttachLink { stream, framer, greeting }));

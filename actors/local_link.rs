@@ -6,6 +6,7 @@
 
 mod dialling;
 mod local_handle;
+mod operator;
 mod queue;
 mod routing;
 mod status;
@@ -26,7 +27,7 @@ use futures_util::stream::unfold;
 use heteronym_net::wire::{Reader, Stream, pump, split};
 use heteronym_proto::framer::Framer;
 use heteronym_proto::hosted::Entry;
-use heteronym_proto::local_stream::{LocalStream, Verdict};
+use heteronym_proto::local_stream::{LocalStream, TO_HOST, Verdict};
 use heteronym_proto::pair::Pair;
 use heteronym_proto::stream_error::{StreamError, farewell};
 use tokio::sync::Notify;
@@ -38,8 +39,10 @@ use queue::{OutQueue, Waiting};
 use routing::{Outgoing, route};
 use takeover::Candidate;
 
+pub use dialling::try_component;
 pub(crate) use local_handle::bounce_to_sender;
 pub use local_handle::{Deliver, Delivered, LocalHandle};
+pub use operator::{GetQueue, Reconfigure};
 pub use status::GetStatus;
 pub use takeover::AttachLink;
 
@@ -87,7 +90,7 @@ impl LocalLink {
     /// The actor of `entry`; it dials where the configuration says so.
     #[must_use]
     pub fn new(entry: Entry, shared: Shared, router: Addr<Router>, gauge: Arc<Gauge>) -> Self {
-        let config = &shared.config;
+        let config = shared.config();
         let core = LocalStream::new(config.host.clone(), Arc::clone(&config.hosted), entry, config.limits.stanza_bytes);
         Self {
             entry,
@@ -109,8 +112,8 @@ impl LocalLink {
         }
     }
 
-    fn name(&self) -> &str {
-        self.shared.config.locals.get(self.entry).map_or("?", |local| local.name.as_str())
+    fn name(&self) -> String {
+        self.shared.config().locals.get(self.entry).map_or_else(|| "?".to_owned(), |local| local.name.clone())
     }
 
     fn bring_up(&mut self, stream: Stream, framer: Framer, greeting: Bytes, ctx: &mut Context<Self>) {
@@ -207,6 +210,9 @@ impl LocalLink {
                 }
                 Verdict::Answer(why, answer) => {
                     debug!(entry = self.entry, why, "a local stanza went no further");
+                    if why != TO_HOST {
+                        self.shared.metrics.stanza_error("not-forwarded", why);
+                    }
                     outgoing.answers.extend(answer);
                 }
                 Verdict::Alive => self.is_alive(),

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseFuture, WrapFuture};
@@ -16,6 +17,8 @@ use heteronym_proto::registry::{Answers, DelegationPolicy, Service};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
+use crate::metrics::Metrics;
+
 const SERVICE: &str = "_xmpp-federation._tcp";
 
 /// See the module.
@@ -25,13 +28,21 @@ pub struct Registry {
     policy: DelegationPolicy,
     answers: Answers,
     in_flight: HashMap<Name, Vec<oneshot::Sender<Service>>>,
+    metrics: Arc<Metrics>,
 }
 
 impl Registry {
     /// Asks `servers`, or the system's where there are none.
     #[must_use]
-    pub fn new(servers: Vec<SocketAddr>, policy: DelegationPolicy) -> Self {
-        Self { servers, resolver: None, policy, answers: Answers::default(), in_flight: HashMap::new() }
+    pub fn new(servers: Vec<SocketAddr>, policy: DelegationPolicy, metrics: Arc<Metrics>) -> Self {
+        Self { servers, resolver: None, policy, answers: Answers::default(), in_flight: HashMap::new(), metrics }
+    }
+
+    fn make_resolver(&mut self) {
+        match Resolver::new(&self.servers) {
+            Ok(resolver) => self.resolver = Some(resolver),
+            Err(error) => warn!(%error, "no look-up is possible: check [dns] servers"),
+        }
     }
 
     fn look_up(&mut self, domain: Name, ctx: &mut Context<Self>) -> oneshot::Receiver<Service> {
@@ -64,6 +75,12 @@ impl Registry {
                 (Service::Failed(error.to_string()), Duration::ZERO)
             }
         };
+        let result = match &service {
+            Service::Offered(_) => "found",
+            Service::Absent => "absent",
+            Service::Failed(_) => "failed",
+        };
+        self.metrics.dns_lookup("srv", result);
         for waiting in self.in_flight.remove(&domain).unwrap_or_default() {
             let _ = waiting.send(service.clone());
         }
@@ -83,9 +100,29 @@ impl Actor for Registry {
 
     /// The resolver's sockets belong to the runtime that this actor runs on.
     fn started(&mut self, _: &mut Self::Context) {
-        match Resolver::new(&self.servers) {
-            Ok(resolver) => self.resolver = Some(resolver),
-            Err(error) => warn!(%error, "no look-up is possible: check [dns] servers"),
+        self.make_resolver();
+    }
+}
+
+/// Everything that was remembered is forgotten, and others are asked from now on.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Reconfigure {
+    /// Resolvers; empty: the system's.
+    pub servers: Vec<SocketAddr>,
+    /// Must an initiator's domain name the peer host?
+    pub policy: DelegationPolicy,
+}
+
+impl Handler<Reconfigure> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, Reconfigure { servers, policy }: Reconfigure, _: &mut Self::Context) {
+        self.answers.clear();
+        self.policy = policy;
+        if self.servers != servers {
+            self.servers = servers;
+            self.make_resolver();
         }
     }
 }
@@ -151,10 +188,17 @@ impl Handler<LookUpAddresses> for Registry {
     type Result = ResponseFuture<Result<Vec<SocketAddr>, String>>;
 
     fn handle(&mut self, LookUpAddresses { host, ports }: LookUpAddresses, _: &mut Self::Context) -> Self::Result {
-        let resolver = self.resolver.clone();
+        let (resolver, metrics) = (self.resolver.clone(), Arc::clone(&self.metrics));
         Box::pin(async move {
             let resolver = resolver.ok_or("there is no resolver")?;
-            let found = resolver.addresses(host.as_str()).await.map_err(|error| error.to_string())?;
+            let found = resolver.addresses(host.as_str()).await;
+            let result = match &found {
+                Ok(found) if found.is_empty() => "absent",
+                Ok(_) => "found",
+                Err(_) => "failed",
+            };
+            metrics.dns_lookup("address", result);
+            let found = found.map_err(|error| error.to_string())?;
             let all =
                 ports.into_iter().flat_map(|port| found.iter().map(move |address| SocketAddr::new(*address, port)));
             let sockets: Vec<_> = all.collect();

@@ -7,11 +7,13 @@
 
 mod draining;
 mod links;
+mod operator;
+mod reload;
 mod status;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 use bytes::Bytes;
@@ -23,18 +25,25 @@ use heteronym_proto::pair::Pair;
 use heteronym_proto::registry::{self, Reach, Service, Target};
 use heteronym_proto::routes::Route;
 use heteronym_proto::stanza_error::Condition;
+use heteronym_proto::traffic::Traffic;
 use heteronym_proto::waiting::WaitingRoom;
 use tracing::{error, warn};
 
 use crate::host_connection::LinkHandle;
 use crate::listener::Listener;
 use crate::local_link::{Deliver, Delivered, LocalHandle, LocalLink, Settled, bounce_to_sender};
+use crate::metrics::Direction;
 use crate::registry::LookUpHost;
 use crate::{Gauge, Shared, Sockets, now};
 
 pub use draining::Drain;
 pub use links::{LinkAlive, LinkChosen, LinkEnded, LinkReady, Stranded};
-pub use status::{GetStatus, NotReady};
+pub use operator::{ActivatePair, CloseHost, DeactivatePair, GetQueues};
+pub use reload::Reload;
+pub use status::{GetStatus, GetTotals, NotReady};
+
+/// The error that a sender gets, and a word for the metrics.
+type Why = (Condition, &'static str);
 
 /// How often waiting stanzas, probes and pauses are looked at.
 const TICK: Duration = Duration::from_millis(250);
@@ -50,6 +59,8 @@ pub struct Router {
     resolving: HashSet<Pair>,
     /// The last batch of a pair that waits here: its local link sends through us until it is settled.
     unsettled: HashMap<Pair, (Entry, u64)>,
+    /// Pairs that an operator wants, whether stanzas wait for them or not, and since when.
+    wanted: HashMap<Pair, Instant>,
     drain: Option<tokio::sync::oneshot::Sender<()>>,
 }
 
@@ -71,7 +82,7 @@ impl Router {
     /// The root of everything; `sockets` are served once it has started.
     #[must_use]
     pub fn new(shared: Shared, sockets: Sockets) -> Self {
-        let limits = &shared.config.limits;
+        let limits = &shared.config().limits;
         let waiting = WaitingRoom::new(limits.pair_queue_bytes, limits.host_queue_bytes);
         let (hosts, links, resolving) = (HashMap::new(), HashMap::new(), HashSet::new());
         let unsettled = HashMap::new();
@@ -84,6 +95,7 @@ impl Router {
             waiting,
             resolving,
             unsettled,
+            wanted: HashMap::new(),
             drain: None,
         }
     }
@@ -96,16 +108,17 @@ impl Router {
         self.shared.locals.set(entry, LocalHandle { addr, gauge });
     }
 
-    fn bounce(&self, stanzas: Vec<Bytes>, condition: Condition, text: &str) {
+    fn bounce(&self, stanzas: Vec<Bytes>, why: Why, text: &str) {
         for stanza in stanzas {
-            bounce_to_sender(&self.shared, &stanza, condition, text);
+            bounce_to_sender(&self.shared, &stanza, why, text);
         }
     }
 
     /// Sends everything that waits for a pair back to its senders.
-    fn bounce_pair(&mut self, pair: &Pair, condition: Condition, text: &str) {
+    fn bounce_pair(&mut self, pair: &Pair, why: Why, text: &str) {
+        self.wanted.remove(pair);
         let stanzas = self.waiting.take(pair);
-        self.bounce(stanzas, condition, text);
+        self.bounce(stanzas, why, text);
         self.settle(pair);
     }
 
@@ -125,11 +138,15 @@ impl Router {
         {
             return self.send_by(link, *slot, pair);
         }
-        if let Some(entry) = self.shared.config.hosted.entry(pair.remote.as_str()) {
+        if let Some(entry) = self.shared.config().hosted.entry(pair.remote.as_str()) {
             return self.route_inside(pair, entry);
         }
-        if self.shared.config.denied.contains(&pair.remote) {
-            return self.bounce_pair(pair, Condition::RemoteServerNotFound, "the policy for this domain is \"off\"");
+        if self.shared.config().denied.contains(&pair.remote) {
+            return self.bounce_pair(
+                pair,
+                (Condition::RemoteServerNotFound, "policy"),
+                "the policy for this domain is \"off\"",
+            );
         }
         if !self.resolving.insert(pair.clone()) {
             return;
@@ -147,15 +164,22 @@ impl Router {
     fn send_by(&mut self, link: &LinkHandle, slot: Slot, pair: &Pair) {
         let stanzas: Vec<_> = self.waiting.take(pair).into_iter().map(|stanza| (slot, stanza)).collect();
         let bytes = stanzas.iter().map(|(_, stanza)| stanza.len()).sum();
-        if let Err(full) = link.send(stanzas, bytes, &self.shared.config.limits) {
+        if let Err(full) = link.send(stanzas, bytes, &self.shared.config().limits) {
             let stanzas = full.into_iter().map(|(_, stanza)| stanza).collect();
-            self.bounce(stanzas, Condition::ResourceConstraint, "the connection to the other host is full");
+            self.bounce(
+                stanzas,
+                (Condition::ResourceConstraint, "host-queue-full"),
+                "the connection to the other host is full",
+            );
         }
         self.settle(pair);
     }
 
     fn route_inside(&mut self, pair: &Pair, entry: Entry) {
         let stanzas = self.waiting.take(pair);
+        let mut traffic = Traffic::default();
+        stanzas.iter().for_each(|stanza| traffic.count(stanza));
+        self.shared.metrics.traffic(Direction::Local, traffic);
         let route = Route::Local { entry, stanzas: (stanzas.len() as u64).into() };
         self.shared.routes.insert(pair.clone(), route);
         let deliver =
@@ -163,7 +187,7 @@ impl Router {
         let full = self.shared.locals.get(entry).and_then(|local| local.deliver(deliver).err());
         let left = full.map(|deliver| deliver.stanzas).unwrap_or_default();
         let left = left.into_iter().map(|stanza| stanza.bytes).collect();
-        self.bounce(left, Condition::ResourceConstraint, "the domain's server does not read");
+        self.bounce(left, (Condition::ResourceConstraint, "local-queue-full"), "the domain's server does not read");
         self.settle(pair);
     }
 
@@ -174,33 +198,33 @@ impl Router {
                 let domain = &pair.remote;
                 warn!(%pair, "no _xmpp-federation._tcp record for {domain}: stanzas bounce (remote-server-not-found)");
                 let text = format!("{domain} has no federation record");
-                self.bounce_pair(pair, Condition::RemoteServerNotFound, &text);
+                self.bounce_pair(pair, (Condition::RemoteServerNotFound, "no-record"), &text);
             }
             Service::Failed(why) => {
                 let text = format!("the look-up of {} failed: {why}", pair.remote);
-                self.bounce_pair(pair, Condition::RemoteServerTimeout, &text);
+                self.bounce_pair(pair, (Condition::RemoteServerTimeout, "lookup-failed"), &text);
             }
         }
     }
 
     /// Lets a pair wait for the host of one of `targets`.
     fn wait_for_host(&mut self, pair: Pair, mut targets: Vec<Target>, ctx: &mut Context<Self>) {
-        targets.retain(|target| target.host != self.shared.config.host);
+        let us = self.shared.config().host.clone();
+        targets.retain(|target| target.host != us);
         let instant = now().instant;
         let reach = |name: &Name| self.hosts.get(name).map_or(Reach::Open, |host| host.choice.reach(instant));
         let Some(first) = registry::choose(&targets, reach) else {
             warn!(%pair, "the federation record of {} names this host, which does not serve it", pair.remote);
             let text = "the domain's record leads back to this host";
-            return self.bounce_pair(&pair, Condition::RemoteServerNotFound, text);
+            return self.bounce_pair(&pair, (Condition::RemoteServerNotFound, "leads-back"), text);
         };
         for target in &targets {
             self.hosts.get_mut(&target.host).map(|host| host.pairs.remove(&pair));
         }
         let target = targets[first].clone();
         let name = target.host.clone();
-        let us = &self.shared.config.host;
         let host = self.hosts.entry(name.clone()).or_insert_with(|| Host {
-            choice: LinkChoice::new(us, &name),
+            choice: LinkChoice::new(&us, &name),
             target: target.clone(),
             pairs: HashMap::new(),
             last_error: None,
@@ -229,11 +253,12 @@ impl Router {
         self.hosts.retain(|_, host| {
             !host.choice.is_idle() || !host.pairs.is_empty() || host.choice.paused_until(instant).is_some()
         });
-        let wait = self.shared.config.limits.stanza_wait;
+        let wait = self.shared.config().limits.stanza_wait;
+        self.give_up_wanted(instant, wait);
         for (pair, stanzas) in self.waiting.take_overdue(instant, wait) {
             let why = self.why_waiting(&pair);
             warn!(%pair, why, "stanzas waited too long");
-            self.bounce(stanzas, Condition::RemoteServerTimeout, &why);
+            self.bounce(stanzas, (Condition::RemoteServerTimeout, "overdue"), &why);
             if !self.waiting.contains(&pair) {
                 self.settle(&pair);
                 self.hosts.values_mut().for_each(|host| drop(host.pairs.remove(&pair)));
@@ -249,7 +274,7 @@ impl Actor for Router {
         // Bounded by the local links: each has at most one unanswered batch per read, and by the
         // waiting room's bytes. This is never reached before those.
         ctx.set_mailbox_capacity(1 << 20);
-        for entry in 0..self.shared.config.locals.len() {
+        for entry in 0..self.shared.config().locals.len() {
             self.start_local(entry, ctx.address());
         }
         if let Some(sockets) = self.sockets.take() {
@@ -269,7 +294,8 @@ impl Handler<LocalBroke> for Router {
     type Result = ();
 
     fn handle(&mut self, LocalBroke(entry): LocalBroke, ctx: &mut Self::Context) {
-        let local = self.shared.config.locals.get(entry).map_or("?", |local| local.name.as_str());
+        let config = self.shared.config();
+        let local = config.locals.get(entry).map_or("?", |local| local.name.as_str());
         error!(local, "the actor of a local server broke down; another one is started");
         ctx.run_later(TICK, move |this, ctx| this.start_local(entry, ctx.address()));
     }
@@ -297,7 +323,7 @@ impl Handler<Unrouted> for Router {
         for (pair, stanza) in stanzas {
             if let Some(stanza) = self.waiting.push(&pair, stanza, instant) {
                 let text = format!("too much waits for {} already", pair.remote);
-                bounce_to_sender(&self.shared, &stanza, Condition::ResourceConstraint, &text);
+                bounce_to_sender(&self.shared, &stanza, (Condition::ResourceConstraint, "waiting-full"), &text);
             }
             if !pairs.contains(&pair) {
                 pairs.push(pair);

@@ -1,43 +1,36 @@
 //! The admin interface: HTTP for operators, probes and scripts.
 
+mod control;
+mod page;
+mod telemetry;
+mod token;
+
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::Router;
-use axum::extract::{Query, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::Request;
+use axum::http::{Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use subtle::ConstantTimeEq as _;
 use tokio::net::TcpListener;
-use tokio::time::timeout;
 
-use crate::config::Secret;
-use crate::status::{Page, Status};
+pub use control::{Control, Reloaded};
+pub use telemetry::Telemetry;
+pub use token::Token;
 
 /// How long the router may take to tell about itself.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What the admin interface asks the running router.
-pub trait Telemetry: Send + Sync + 'static {
-    /// The status with the pairs of `page`.
-    fn status(&self, page: Page) -> impl Future<Output = Status> + Send;
-
-    /// What is missing before the router is ready, one line each; nothing if it is.
-    fn missing(&self) -> impl Future<Output = Vec<String>> + Send;
-}
-
-/// The interface over `telemetry`. With a `token`, everything but `/health` needs it.
-pub fn routes<T: Telemetry>(telemetry: Arc<T>, token: Option<Secret>) -> Router {
-    let protected = Router::new()
-        .route("/ready", get(ready::<T>))
-        .route("/api/status", get(status::<T>))
-        .with_state(telemetry)
-        .layer(middleware::from_fn_with_state(token, check_token));
+/// The interface to `operator`. With a `token`, everything but `/health` needs it.
+pub fn routes<T: Telemetry + Control>(operator: Arc<T>, token: Token) -> Router {
+    let protected = telemetry::routes(Arc::clone(&operator))
+        .merge(control::routes(operator))
+        .layer(middleware::from_fn(refuse_pages))
+        .layer(middleware::from_fn_with_state(token, token::check));
     // A probe has no token, and learns nothing here.
     Router::new().route("/health", get(async || "ok\n")).merge(protected)
 }
@@ -54,39 +47,16 @@ pub async fn serve(
     axum::serve(listener, routes).with_graceful_shutdown(end).await
 }
 
-async fn ready<T: Telemetry>(State(telemetry): State<Arc<T>>) -> Response {
-    match timeout(PATIENCE, telemetry.missing()).await {
-        Ok(missing) if missing.is_empty() => "ready\n".into_response(),
-        Ok(missing) => (StatusCode::SERVICE_UNAVAILABLE, missing.join("\n") + "\n").into_response(),
-        Err(_) => busy(),
+/// A browser on this machine reaches the loopback interface on behalf of any page that it shows, and
+/// says so: nothing is changed for a page.
+async fn refuse_pages(request: Request, next: Next) -> Response {
+    if request.method() == Method::POST && request.headers().contains_key(header::ORIGIN) {
+        return (StatusCode::FORBIDDEN, "not for web pages\n").into_response();
     }
-}
-
-async fn status<T: Telemetry>(State(telemetry): State<Arc<T>>, Query(page): Query<Page>) -> Response {
-    match timeout(PATIENCE, telemetry.status(page.bounded())).await {
-        Ok(status) => Json(status).into_response(),
-        Err(_) => busy(),
-    }
+    next.run(request).await
 }
 
 fn busy() -> Response {
     let text = format!("the router did not answer within {}\n", humantime::format_duration(PATIENCE));
     (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
-}
-
-async fn check_token(State(token): State<Option<Secret>>, request: Request, next: Next) -> Response {
-    match &token {
-        Some(token) if !bears(request.headers(), token) => {
-            let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
-            (StatusCode::UNAUTHORIZED, challenge, "the bearer token of admin.token_file is needed\n").into_response()
-        }
-        Some(_) | None => next.run(request).await,
-    }
-}
-
-/// Whether the request shows `token`, in a time that does not depend on how much of it is right.
-fn bears(headers: &HeaderMap, token: &Secret) -> bool {
-    let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let Some((scheme, shown)) = value.and_then(|value| value.split_once(' ')) else { return false };
-    scheme.eq_ignore_ascii_case("bearer") && bool::from(shown.trim().as_bytes().ct_eq(token.expose().as_bytes()))
 }

@@ -24,6 +24,17 @@ pub struct Certificates {
     pub roots: Roots,
 }
 
+/// What the status page and the metrics tell of certificates.
+#[derive(Clone, Debug)]
+pub struct Dates {
+    /// Until when the host's is valid, in Unix seconds.
+    pub host: u64,
+    /// The same of every domain's, where there is one.
+    pub domains: HashMap<Name, Option<u64>>,
+    /// Domains that were refused when the certificates were read, and why.
+    pub refused: Vec<(Name, String)>,
+}
+
 /// Reads the configuration at `file` and all keys and roots that it names.
 ///
 /// # Errors
@@ -59,6 +70,17 @@ impl Certificates {
     /// Every domain that is refused now, and why.
     pub fn problems(&self) -> impl Iterator<Item = (&Name, String)> {
         self.domains.iter().filter_map(|(domain, key)| Some((domain, problem(key, domain)?)))
+    }
+
+    /// Until when each certificate is valid, the host's included, and what is wrong with the others.
+    #[must_use]
+    pub fn dates(&self) -> Dates {
+        let of = |(domain, key): (&Name, &KeyOf)| (domain.clone(), key.as_ref().map(|key| key.facts().not_after).ok());
+        Dates {
+            host: self.host.facts().not_after,
+            domains: self.domains.iter().map(of).collect(),
+            refused: self.problems().map(|(domain, why)| (domain.clone(), why)).collect(),
+        }
     }
 
     /// Tells the log which domains are refused.

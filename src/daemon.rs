@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::thread::available_parallelism;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::certificates::Certificates;
 use crate::config::Config;
 use crate::launch::{LaunchError, launch};
+use crate::operator::Operator;
 
 /// Why the daemon ended other than by a signal.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +23,7 @@ pub enum DaemonError {
     Signals(#[from] io::Error),
 }
 
-/// Runs the router that `config` describes until SIGTERM or SIGINT; `file` is named in the log.
+/// Runs the router that `config` describes until SIGTERM, SIGINT or `POST /api/drain`; `file` is named in the log.
 ///
 /// # Errors
 /// If it cannot start.
@@ -30,7 +31,7 @@ pub fn run(config: Config, certificates: Certificates, file: PathBuf) -> Result<
     actix_rt::System::new().block_on(async move {
         let launched = launch(&config, certificates, threads())?;
         info!(host = %config.host.name, config = %file.display(), "running");
-        wait_for_end().await?;
+        wait_for_end(launched.operator()).await?;
         launched.drain().await;
         info!("ended");
         Ok(())
@@ -43,7 +44,7 @@ pub fn threads() -> usize {
     available_parallelism().map_or(1, usize::from)
 }
 
-async fn wait_for_end() -> io::Result<()> {
+async fn wait_for_end(operator: &Operator) -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
@@ -51,7 +52,8 @@ async fn wait_for_end() -> io::Result<()> {
         tokio::select! {
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
-            _ = hang_up.recv() => warn!("SIGHUP: this version reads its configuration at the start only; restart it"),
+            () = operator.drain_asked() => return Ok(()),
+            _ = hang_up.recv() => operator.reload_and_log().await,
         }
     }
 }

@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use actix::{Actor, Addr};
 use heteronym_actors::crypto::{Crypto, KeyRing};
+use heteronym_actors::metrics::Metrics;
 use heteronym_actors::registry::Registry;
 use heteronym_actors::router::{Drain, Router};
-use heteronym_actors::{Attach, Config as ActorsConfig, IoThreads, LocalConfig, Shared, Sockets};
+use heteronym_actors::{Attach, Config as ActorsConfig, Current, IoThreads, LocalConfig, Shared, Sockets};
+use heteronym_net::keys::DomainKey;
 use heteronym_net::listen::bind;
 use heteronym_net::tls::{Certificates as TlsCertificates, HostTls, TlsError};
 use heteronym_proto::component::Secret;
@@ -16,10 +18,10 @@ use heteronym_proto::hosted::Hosted;
 use heteronym_proto::registry::DelegationPolicy;
 use tracing::info;
 
-use crate::admin;
+use crate::admin::{self, Token};
 use crate::certificates::Certificates;
 use crate::config::{self, Config, Delegation, Policy};
-use crate::telemetry::Observer;
+use crate::operator::Operator;
 
 /// Why nothing runs.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +36,9 @@ pub enum LaunchError {
         /// What the system says.
         error: io::Error,
     },
+    /// A counter has no proper name: a mistake of ours.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
     /// TLS cannot be set up.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -43,6 +48,7 @@ pub enum LaunchError {
 pub struct Launched {
     router: Addr<Router>,
     listening: Listening,
+    operator: Arc<Operator>,
     end_admin: tokio::sync::watch::Sender<bool>,
 }
 
@@ -64,6 +70,12 @@ impl Launched {
         &self.listening
     }
 
+    /// What the admin interface does, for signals.
+    #[must_use]
+    pub fn operator(&self) -> &Arc<Operator> {
+        &self.operator
+    }
+
     /// The root actor.
     #[must_use]
     pub fn router(&self) -> &Addr<Router> {
@@ -83,34 +95,41 @@ impl Launched {
 /// If an address cannot be listened on.
 pub fn launch(config: &Config, certificates: Certificates, threads: usize) -> Result<Launched, LaunchError> {
     certificates.log_problems();
+    let dates = certificates.dates();
     let Certificates { host, domains, roots } = certificates;
     let (federation, at_federation) = bind_all("federation", &config.listen.federation)?;
     let (component, at_component) = bind_all("component", &config.listen.component)?;
     let (admin_sockets, at_admin) = bind_all("admin", &config.listen.admin)?;
     let listening = Listening { federation: at_federation, component: at_component, admin: at_admin };
     let sockets = Sockets { federation, component };
-    let name = config.host.name.clone();
-    let tls = HostTls::new(Arc::new(TlsCertificates::new(name.as_str(), host)))?;
-    let delegation = delegation(config.federation.delegation);
-    let servers = config.dns.servers.clone();
+    let tls = host_tls(config, host)?;
+    let told = actors_config(config, &[]);
+    let metrics = Arc::new(Metrics::new()?);
+    let (servers, delegation) = (told.resolvers.clone(), told.delegation);
     let io = IoThreads::start(threads);
-    let registry = Registry::start_in_arbiter(io.next(), move |_| Registry::new(servers, delegation));
+    let registry = Registry::start_in_arbiter(io.next(), {
+        let metrics = Arc::clone(&metrics);
+        move |_| Registry::new(servers, delegation, metrics)
+    });
+    let keys = Arc::new(KeyRing::new(config.host.name.clone(), domains, roots));
     let shared = Shared {
-        tls,
+        current: Current::new(told, tls),
         routes: Default::default(),
         locals: Default::default(),
-        crypto: Crypto::start(threads, Arc::new(KeyRing::new(name, domains, roots))),
+        crypto: Crypto::start(threads, Arc::clone(&keys)),
+        keys,
         registry,
         threads: io,
-        config: Arc::new(actors_config(config, delegation)),
+        metrics: Arc::clone(&metrics),
     };
     let router = Router::new(shared, sockets).start();
     let (end_admin, _) = tokio::sync::watch::channel(false);
-    let observer = Arc::new(Observer::new(router.clone(), config));
+    let token = Token::new(config.admin.token.clone());
+    let operator = Arc::new(Operator::new(router.clone(), metrics, config.clone(), dates, token.clone()));
     for socket in admin_sockets {
-        serve_admin(socket, Arc::clone(&observer), config, end_admin.subscribe());
+        serve_admin(socket, admin::routes(Arc::clone(&operator), token.clone()), end_admin.subscribe());
     }
-    Ok(Launched { router, listening, end_admin })
+    Ok(Launched { router, listening, operator, end_admin })
 }
 
 /// The sockets, and where they are.
@@ -128,13 +147,7 @@ fn bind_all(
     addresses.iter().map(bind_one).collect()
 }
 
-fn serve_admin(
-    socket: TcpListener,
-    observer: Arc<Observer>,
-    config: &Config,
-    mut end: tokio::sync::watch::Receiver<bool>,
-) {
-    let routes = admin::routes(observer, config.admin.token.clone());
+fn serve_admin(socket: TcpListener, routes: axum::Router, mut end: tokio::sync::watch::Receiver<bool>) {
     actix_rt::spawn(async move {
         let served = match tokio::net::TcpListener::from_std(socket) {
             Ok(listener) => {
@@ -151,17 +164,34 @@ fn serve_admin(
     });
 }
 
-fn actors_config(config: &Config, delegation: DelegationPolicy) -> ActorsConfig {
-    let owned = config.locals.iter().enumerate();
-    let domains = owned.flat_map(|(entry, local)| local.domains.iter().map(move |domain| (domain.clone(), entry)));
+/// TLS with the host's certificate.
+pub(crate) fn host_tls(config: &Config, host: Arc<dyn DomainKey>) -> Result<HostTls, TlsError> {
+    HostTls::new(Arc::new(TlsCertificates::new(config.host.name.as_str(), host)))
+}
+
+/// `config` as actors are told it. An entry is found by its place: each keeps the one that it had in
+/// `before`, whatever the order in the file, and those that are gone keep theirs taken.
+pub(crate) fn actors_config(config: &Config, before: &[LocalConfig]) -> ActorsConfig {
+    let mut locals: Vec<LocalConfig> = before.iter().map(gone).collect();
+    let mut domains = Vec::new();
+    for (of, told) in config.locals.iter().zip(config.locals.iter().map(local)) {
+        let place = locals.iter().position(|local| local.name == told.name).unwrap_or(locals.len());
+        domains.extend(of.domains.iter().map(|domain| (domain.clone(), place)));
+        match locals.get_mut(place) {
+            Some(taken) => *taken = told,
+            None => locals.push(told),
+        }
+    }
     let off = config.federation.domains.iter().filter(|(_, policy)| **policy == Policy::Off);
     ActorsConfig {
         host: config.host.name.clone(),
         source: config.host.source.clone(),
-        locals: config.locals.iter().map(local).collect(),
-        hosted: Arc::new(domains.collect::<Hosted>()),
+        locals,
+        hosted: Arc::new(domains.into_iter().collect::<Hosted>()),
         limits: config.limits.clone(),
-        delegation,
+        jids: config.log.jids,
+        delegation: delegation(config.federation.delegation),
+        resolvers: config.dns.servers.clone(),
         activation_lifetime: config.federation.activation_lifetime,
         peers: config.peers.iter().map(|(name, peer)| (name.clone(), peer.addresses.clone())).collect(),
         denied: Arc::new(off.map(|(domain, _)| domain.clone()).collect()),
@@ -177,7 +207,11 @@ fn local(local: &config::Local) -> LocalConfig {
         }
         config::Attach::S2s(_) | config::Attach::Jabberd2 { .. } => Attach::NotBuilt(local.attach.kind().as_str()),
     };
-    LocalConfig { name: local.name.clone(), domains: local.domains.len(), attach }
+    LocalConfig { name: local.name.clone(), domains: local.domains.len(), attach, gone: false }
+}
+
+fn gone(local: &LocalConfig) -> LocalConfig {
+    LocalConfig { gone: true, domains: 0, attach: Attach::NotBuilt(local.attach.kind()), name: local.name.clone() }
 }
 
 fn delegation(delegation: Delegation) -> DelegationPolicy {

@@ -8,6 +8,8 @@ pub mod daemon;
 pub mod demo;
 pub mod launch;
 pub mod logging;
+pub mod metrics;
+pub mod operator;
 pub mod status;
 pub mod telemetry;
 pub mod zone;

@@ -4,6 +4,7 @@
 
 mod page;
 mod query;
+mod queue;
 mod table;
 
 use std::fmt;
@@ -15,6 +16,7 @@ use crate::config::AttachKind;
 
 pub use page::Page;
 pub use query::{QueryError, query};
+pub use queue::{QueuePlace, QueueStatus, Queues};
 pub use table::tables;
 
 /// The whole document, with one page of the pairs.
@@ -34,6 +36,18 @@ pub struct Status {
     pub pairs_total: usize,
     /// Every `[[local]]`.
     pub locals: Vec<LocalStatus>,
+    /// Domains of ours that are refused because of their certificates.
+    #[serde(default)]
+    pub refused: Vec<RefusedDomain>,
+}
+
+/// A domain of ours that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedDomain {
+    /// Which.
+    pub domain: String,
+    /// Why.
+    pub why: String,
 }
 
 /// One peer host.
@@ -253,6 +267,7 @@ pub(crate) mod tests {
                 stanzas_out: 10,
                 last_error: None,
             }],
+            refused: vec![RefusedDomain { domain: "ft.saramago.lit".into(), why: "it expired".into() }],
         }
     }
 
@@ -271,6 +286,7 @@ pub(crate) mod tests {
             "locals": [{"name": "prosody-1", "kind": "dial-component", "state": "up",
                 "domains": ["saramago.lit", "chat.saramago.lit"], "stanzas_in": 9, "stanzas_out": 10,
                 "last_error": null}],
+            "refused": [{"domain": "ft.saramago.lit", "why": "it expired"}],
         });
         assert_eq!(document, expected);
     }

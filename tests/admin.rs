@@ -5,11 +5,15 @@ use std::net::SocketAddr;
 use std::process::{Command, Output};
 use std::sync::Arc;
 
-use heteronym::admin::{Telemetry, routes, serve};
-use heteronym::config::Secret;
-use heteronym::status::{Page, PairState, PairStatus, Status, Via};
+use heteronym::admin::{Control, Reloaded, Telemetry, Token, routes, serve};
+use heteronym::config::{Config, ConfigErrors, Secret};
+use heteronym::status::{Page, PairState, PairStatus, QueuePlace, QueueStatus, Queues, Status, Via};
+use heteronym_proto::name::Name;
+use heteronym_proto::pair::Pair;
 use serde_json::Value;
 use tokio::net::TcpListener;
+
+use crate::support::http::{get, get_json, post, post_from};
 
 /// A router with `pairs` pairs that lacks `missing`.
 #[derive(Default)]
@@ -28,11 +32,54 @@ impl Telemetry for MadeUp {
             pairs: page.of((0..self.pairs).map(pair)).collect(),
             pairs_total: self.pairs,
             locals: Vec::new(),
+            refused: Vec::new(),
         }
     }
 
     async fn missing(&self) -> Vec<String> {
         self.missing.clone()
+    }
+
+    async fn metrics(&self) -> String {
+        "up 1\n".to_owned()
+    }
+
+    async fn queues(&self) -> Queues {
+        let of = |remote: &str, host: &str, count| QueueStatus {
+            place: QueuePlace::Host,
+            name: Some(host.to_owned()),
+            local: Some("saramago.lit".to_owned()),
+            remote: Some(remote.to_owned()),
+            count,
+            bytes: 10 * count,
+            oldest_seconds: 0.5,
+            why: "the pair is being activated".to_owned(),
+        };
+        Queues::new(vec![of("a.lit", "xmpp.a.isp", 1), of("b.lit", "xmpp.a.isp", 2), of("c.lit", "xmpp.b.isp", 4)])
+    }
+}
+
+/// Knows one domain of its own, one pair and one host.
+impl Control for MadeUp {
+    async fn reload(&self) -> Result<Reloaded, ConfigErrors> {
+        if self.missing.is_empty() {
+            return Ok(Reloaded { needs_restart: vec!["listen.admin"], warnings: Vec::new() });
+        }
+        Config::parse("[host]\n[log]\nlevel = 'loud'", std::path::Path::new("")).map(|_| Reloaded::default())
+    }
+
+    fn drain(&self) {}
+
+    async fn close_host(&self, host: Name) -> usize {
+        usize::from(host.as_str() == "xmpp.a.isp")
+    }
+
+    async fn activate(&self, pair: Pair) -> bool {
+        pair.local.as_str() == "saramago.lit"
+    }
+
+    async fn deactivate(&self, pair: Pair) -> bool {
+        pair.remote.as_str() == "a.lit"
     }
 }
 
@@ -54,7 +101,7 @@ fn pair(n: usize) -> PairStatus {
 /// Serves `router` on a thread of its own, which ends with the process.
 fn start(router: MadeUp, token: Option<&str>) -> SocketAddr {
     let (send, receive) = std::sync::mpsc::channel();
-    let routes = routes(Arc::new(router), token.map(Secret::new));
+    let routes = routes(Arc::new(router), Token::new(token.map(Secret::new)));
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
@@ -64,17 +111,6 @@ fn start(router: MadeUp, token: Option<&str>) -> SocketAddr {
         });
     });
     receive.recv().unwrap()
-}
-
-/// The status and the text of `GET path`.
-fn get(address: SocketAddr, path: &str, authorization: Option<&str>) -> (u16, String) {
-    let config = ureq::Agent::config_builder().proxy(None).http_status_as_error(false).build();
-    let mut request = ureq::Agent::from(config).get(format!("http://{address}{path}"));
-    if let Some(value) = authorization {
-        request = request.header("Authorization", value);
-    }
-    let mut response = request.call().unwrap();
-    (response.status().as_u16(), response.body_mut().read_to_string().unwrap())
 }
 
 #[test]
@@ -172,5 +208,91 @@ fn the_status_command_says_that_its_token_is_wrong() {
             "heteronym: http://{address}/api/status answered 401: the bearer token of admin.token_file is needed\n"
         );
         assert_eq!(said, expected);
+    }
+}
+
+#[test]
+fn the_status_page_is_a_page() {
+    let (code, page) = get(start(MadeUp { pairs: 1, ..MadeUp::default() }, None), "/", None);
+    assert_eq!(code, 200);
+    assert!(page.starts_with("<!doctype html>") && page.contains("d0.lit"), "{page}");
+}
+
+#[test]
+fn the_metrics_are_text() {
+    assert_eq!(get(start(MadeUp::default(), None), "/metrics", None), (200, "up 1\n".to_owned()));
+}
+
+/// What is asked for, and how many stanzas wait there.
+#[test]
+fn what_waits_is_told_by_pair_and_by_host() {
+    let address = start(MadeUp::default(), None);
+    let cases = [
+        ("", 7),
+        ("?host=xmpp.a.isp", 3),
+        ("?host=XMPP.B.isp", 4),
+        ("?pair=saramago.lit,b.lit", 2),
+        ("?pair=Saramago.lit/c.lit", 4),
+        ("?pair=saramago.lit,nobody.lit", 0),
+    ];
+    for (query, count) in cases {
+        let (code, queues) = get_json(address, &format!("/api/queues{query}"));
+        assert_eq!((code, &queues["count"], &queues["bytes"]), (200, &count.into(), &(10 * count).into()), "{query}");
+    }
+    let (_, queues) = get_json(address, "/api/queues?pair=saramago.lit,b.lit");
+    let expected = serde_json::json!({"where": "host", "name": "xmpp.a.isp", "local": "saramago.lit", "remote": "b.lit",
+        "count": 2, "bytes": 20, "oldest_seconds": 0.5, "why": "the pair is being activated"});
+    assert_eq!(queues["queues"], serde_json::json!([expected]));
+    for wrong in ["?pair=saramago.lit", "?pair=saramago.lit,no domain", "?host=a..b"] {
+        assert_eq!(get(address, &format!("/api/queues{}", wrong.replace(' ', "%20")), None).0, 400, "{wrong}");
+    }
+}
+
+/// What is posted, and what is answered.
+#[test]
+fn what_is_asked_for_is_done_or_refused() {
+    let address = start(MadeUp::default(), None);
+    let pair = |local: &str, remote: &str| serde_json::json!({"local": local, "remote": remote}).to_string();
+    let cases = [
+        ("/api/reload", String::new(), 200),
+        ("/api/drain", String::new(), 202),
+        ("/api/hosts/xmpp.a.isp/close", String::new(), 200),
+        ("/api/hosts/xmpp.nobody.isp/close", String::new(), 404),
+        ("/api/hosts/a..b/close", String::new(), 400),
+        ("/api/pairs/activate", pair("Saramago.lit", "a.lit"), 202),
+        ("/api/pairs/activate", pair("other.lit", "a.lit"), 404),
+        ("/api/pairs/activate", pair("saramago.lit", "no domain"), 400),
+        ("/api/pairs/activate", "saramago.lit".to_owned(), 400),
+        ("/api/pairs/deactivate", pair("saramago.lit", "a.lit"), 200),
+        ("/api/pairs/deactivate", pair("saramago.lit", "b.lit"), 404),
+    ];
+    for (path, body, code) in cases {
+        let (answered, document) = post(address, path, &body);
+        assert_eq!((answered, document["ok"].as_bool()), (code, Some(code < 300)), "{path} {body}: {document}");
+        assert_eq!(get(address, path, None).0, 405, "{path} is not for looking");
+    }
+}
+
+#[test]
+fn a_bad_file_is_422_with_every_error() {
+    let address = start(MadeUp { missing: vec!["x".to_owned()], ..MadeUp::default() }, None);
+    let (code, document) = post(address, "/api/reload", "");
+    assert_eq!((code, document["errors"].as_array().map(Vec::len)), (422, Some(2)), "{document}");
+}
+
+#[test]
+fn a_web_page_changes_nothing() {
+    let address = start(MadeUp::default(), None);
+    assert_eq!(post_from(address, "/api/reload", "", Some("https://evil.example")).0, 403);
+}
+
+#[test]
+fn the_token_guards_what_changes_something() {
+    let address = start(MadeUp::default(), Some("t0ken"));
+    for path in ["/api/reload", "/api/drain", "/api/hosts/xmpp.a.isp/close", "/api/pairs/activate"] {
+        assert_eq!(post(address, path, "").0, 401, "{path}");
+    }
+    for path in ["/", "/metrics", "/api/queues"] {
+        assert_eq!(get(address, path, None).0, 401, "{path}");
     }
 }

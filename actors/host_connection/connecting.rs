@@ -45,7 +45,7 @@ pub(super) async fn connect(shared: Shared, start: Start) -> Result<Connected, S
     match start {
         Start::Dial(_, target) => dial_host(&shared, target).await,
         Start::Accepted(stream, permit) => {
-            let limit = shared.config.limits.connect_timeout;
+            let limit = shared.config().limits.connect_timeout;
             let accepted = tokio::time::timeout(limit, accept_host(&shared, stream)).await;
             drop(permit);
             accepted.map_err(|_| "no host stream within the time for connecting".to_owned())?
@@ -54,21 +54,24 @@ pub(super) async fn connect(shared: Shared, start: Start) -> Result<Connected, S
 }
 
 async fn dial_host(shared: &Shared, target: Target) -> Result<Connected, String> {
-    let limit = shared.config.limits.connect_timeout;
+    let config = shared.config();
+    let limit = config.limits.connect_timeout;
     let Target { host, ports, .. } = target;
-    let addresses = match shared.config.peers.get(&host) {
+    let addresses = match config.peers.get(&host) {
         Some(addresses) if !addresses.is_empty() => addresses.clone(),
         Some(_) | None => {
             let question = LookUpAddresses { host: host.clone(), ports };
             shared.registry.send(question).await.map_err(|_| "the registry is gone")??
         }
     };
-    let tcp = dial::race(&addresses, &shared.config.source, dial::STAGGER, limit).await.map_err(|e| e.to_string())?;
+    let tcp = dial::race(&addresses, &config.source, dial::STAGGER, limit).await.map_err(|e| e.to_string())?;
     let address = tcp.peer_addr().map_err(|error| error.to_string())?;
     let negotiated = async {
-        let secured = shared.tls.connect(tcp, host.as_str()).await.map_err(|error| error.to_string())?;
+        let secured = shared.tls().connect(tcp, host.as_str()).await;
+        shared.metrics.tls_handshake("client", secured.is_ok());
+        let secured = secured.map_err(|error| error.to_string())?;
         judge(shared, &secured, &host).await?;
-        let (negotiation, outputs) = Negotiation::dial(shared.config.host.clone(), host.clone());
+        let (negotiation, outputs) = Negotiation::dial(config.host.clone(), host.clone());
         negotiate(shared, secured, negotiation, outputs).await
     };
     let late = || "no host stream within the time for connecting".to_owned();
@@ -93,8 +96,10 @@ async fn accept_host(shared: &Shared, stream: StdTcpStream) -> Result<Connected,
     if !first_byte_is_tls(&tcp).await.map_err(text)? {
         tcp = start_tls(shared, tcp).await?;
     }
-    let secured = shared.tls.accept(tcp).await.map_err(|error| error.to_string())?;
-    let negotiation = Negotiation::accept_secured(shared.config.host.clone(), stream_id());
+    let secured = shared.tls().accept(tcp).await;
+    shared.metrics.tls_handshake("server", secured.is_ok());
+    let secured = secured.map_err(|error| error.to_string())?;
+    let negotiation = Negotiation::accept_secured(shared.config().host.clone(), stream_id());
     negotiate(shared, secured, negotiation, Vec::new()).await
 }
 
@@ -106,7 +111,7 @@ fn stream_id() -> String {
 async fn start_tls(shared: &Shared, tcp: TcpStream) -> Result<TcpStream, String> {
     let (reader, writer) = split(Stream::Plain(tcp));
     let mut talk = Talk { reader, writer, framer: Framer::new(UNAUTHENTICATED_BYTES), chain: Vec::new() };
-    let negotiation = Negotiation::accept_plain(shared.config.host.clone(), stream_id());
+    let negotiation = Negotiation::accept_plain(shared.config().host.clone(), stream_id());
     match talk.run(shared, negotiation, Vec::new()).await? {
         Ended::StartTls if talk.framer.buffered() == 0 => {
             join(talk.reader, talk.writer).ok_or_else(|| "the connection is gone".to_owned())

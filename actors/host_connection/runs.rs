@@ -1,10 +1,12 @@
 //! The runs under way: a DomainPair for each, and the identities that they need.
 
+use std::sync::Arc;
+
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
 use heteronym_proto::control::Aid;
 use heteronym_proto::crypto::{CryptoOp, CryptoResult};
 use heteronym_proto::domain_pair::{DomainPair as PairCore, PairAction, PairEvent};
-use heteronym_proto::host_stream::IdentityQuestion;
+use heteronym_proto::host_stream::{IdentityQuestion, PairChange};
 use heteronym_proto::mux::Slot;
 use tracing::warn;
 
@@ -34,6 +36,22 @@ impl HostConnection {
         let peer = wired.stream.peer().clone();
         let child = DomainPair::new(core, slot, aid, peer, ctx.address(), self.shared.clone()).start();
         self.children.insert(slot, (aid, child));
+        self.begun.insert(slot, now().instant);
+    }
+
+    pub(super) fn count_change(&mut self, slot: Slot, change: &PairChange) {
+        let metrics = Arc::clone(&self.shared.metrics);
+        let mut seconds = || self.begun.remove(&slot).map(|since| now().instant.duration_since(since).as_secs_f64());
+        match change {
+            PairChange::Activated { initiated, .. } => metrics.activation(*initiated, "active", seconds()),
+            PairChange::Refused(failure) | PairChange::RefusedPeer(failure) => {
+                let initiated = matches!(change, PairChange::Refused(_));
+                let _ = seconds();
+                metrics.activation(initiated, failure.refusal.reason(), None);
+            }
+            PairChange::Deactivated(_) => _ = seconds(),
+            PairChange::Requested => (),
+        }
     }
 
     pub(super) fn end_pair(&mut self, slot: Slot) {

@@ -1,6 +1,9 @@
 //! What the status page says of a connection and its pairs.
 
+use std::collections::HashMap;
+
 use actix::{Handler, Message};
+use heteronym_proto::host_stream::HostStream;
 use heteronym_proto::pairs::{PairRecord, PairState};
 use heteronym_proto::status::{HostState, HostStatus, PairStatus, Via};
 
@@ -21,11 +24,7 @@ impl Handler<GetStatus> for HostConnection {
         let stream = &wired.stream;
         let host = stream.peer().to_string();
         let pairs: Vec<_> = stream.records().map(|record| pair_status(record, &host)).collect();
-        let state = match (self.draining || self.ending, stream.is_chosen()) {
-            (true, _) => HostState::Draining,
-            (false, true) => HostState::Active,
-            (false, false) => HostState::Negotiating,
-        };
+        let state = self.state(stream);
         let status = HostStatus {
             name: host,
             state,
@@ -41,6 +40,35 @@ impl Handler<GetStatus> for HostConnection {
             last_error: self.why_ended.clone(),
         };
         Some((status, pairs))
+    }
+}
+
+impl HostConnection {
+    fn state(&self, stream: &HostStream) -> HostState {
+        match (self.draining || self.ending, stream.is_chosen()) {
+            (true, _) => HostState::Draining,
+            (false, true) => HostState::Active,
+            (false, false) => HostState::Negotiating,
+        }
+    }
+}
+
+/// For the metrics: how far the connection is, and how many pairs are how far.
+#[derive(Message)]
+#[rtype(result = "Option<(HostState, HashMap<PairState, usize>)>")]
+pub struct GetTotals;
+
+impl Handler<GetTotals> for HostConnection {
+    type Result = Option<(HostState, HashMap<PairState, usize>)>;
+
+    fn handle(&mut self, GetTotals: GetTotals, _: &mut Self::Context) -> Self::Result {
+        let link = self.link.as_ref()?;
+        let wired = link.wired.borrow();
+        let mut pairs = HashMap::new();
+        for record in wired.stream.records() {
+            *pairs.entry(record.state()).or_default() += 1;
+        }
+        Some((self.state(&wired.stream), pairs))
     }
 }
 

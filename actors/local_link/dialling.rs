@@ -5,7 +5,7 @@ use std::time::Duration;
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use bytes::Bytes;
 use heteronym_net::wire::{Stream, split};
-use heteronym_proto::component::{ComponentError, Dialled, Dialler};
+use heteronym_proto::component::{ComponentError, Dialled, Dialler, Secret};
 use heteronym_proto::framer::Framer;
 use tokio::net::TcpStream;
 use tracing::warn;
@@ -20,20 +20,23 @@ impl LocalLink {
         }
     }
 
-    pub(super) fn attach(&self) -> Option<&Attach> {
-        self.shared.config.locals.get(self.entry).map(|local| &local.attach)
+    pub(super) fn attach(&self) -> Option<Attach> {
+        self.shared.config().locals.get(self.entry).map(|local| local.attach.clone())
     }
 
     pub(super) fn dial(&mut self, ctx: &mut Context<Self>) {
+        if self.link.is_some() || self.draining {
+            return;
+        }
         let Some(Attach::DialComponent { address, name, secret }) = self.attach() else { return };
-        let dialler = Dialler::new(name, secret.clone());
-        let (address, limits) = (*address, self.shared.config.limits.clone());
+        let (dialler, limits) = (Dialler::new(&name, secret), self.shared.config().limits.clone());
         let dialled = async move {
             let handshake = dial(address, dialler, limits.stanza_bytes);
             let late = || "no answer in time".to_owned();
             tokio::time::timeout(limits.connect_timeout, handshake).await.map_err(|_| late())?
         };
         ctx.spawn(dialled.into_actor(self).map(|result, this, ctx| match result {
+            Ok(_) if this.link.is_some() => (),
             Ok((stream, framer)) => this.bring_up(stream, framer, Bytes::new(), ctx),
             Err(why) => {
                 if this.last_error.as_ref() != Some(&why) {
@@ -48,6 +51,19 @@ impl LocalLink {
 
 /// Between attempts to reach a server that we dial.
 const REDIAL: Duration = Duration::from_secs(2);
+
+/// Sees whether a component port takes this name and secret, and leaves again.
+///
+/// # Errors
+/// Why not, in words.
+pub async fn try_component(
+    address: std::net::SocketAddr,
+    name: &str,
+    secret: Secret,
+    stanza_bytes: usize,
+) -> Result<(), String> {
+    dial(address, Dialler::new(name, secret), stanza_bytes).await.map(drop)
+}
 
 /// Attaches to a component port (XEP-0114, dialling side).
 async fn dial(

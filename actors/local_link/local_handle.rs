@@ -65,13 +65,20 @@ impl Deliver {
 }
 
 /// Tells the sender of a stanza, one of our local users, that it was not delivered.
-pub(crate) fn bounce_to_sender(shared: &Shared, bytes: &[u8], condition: Condition, text: &str) {
+///
+/// `why` is the error that the sender gets, and a word for the metrics.
+pub(crate) fn bounce_to_sender(shared: &Shared, bytes: &[u8], why: (Condition, &'static str), text: &str) {
+    let (condition, reason) = why;
+    shared.metrics.stanza_error(condition.as_str(), reason);
     let Ok(stanza) = stanza::read(bytes, &Scope::SERVER) else { return };
+    let (config, condition_shown) = (shared.config(), condition.as_str());
+    let (from, to) = (config.jids.show(stanza.from()), config.jids.show(stanza.to()));
+    debug!(%from, %to, condition = condition_shown, why = text, "a stanza goes back to its sender");
     let Some(error) = bounce(&stanza, condition, text) else {
-        debug!(condition = condition.as_str(), "a stanza that may not be answered was dropped");
+        debug!(%from, %to, condition = condition_shown, "a stanza that may not be answered was dropped");
         return;
     };
-    let entry = shared.config.hosted.entry(stanza.from_domain());
+    let entry = config.hosted.entry(stanza.from_domain());
     let Some(local) = entry.and_then(|entry| shared.locals.get(entry)) else { return };
     let answer = Deliver { from: None, stanzas: vec![Delivered { n: 0, bytes: error }] };
     if local.deliver(answer).is_err() {

@@ -41,7 +41,7 @@ impl LocalLink {
 
     /// Hands back what has waited longer than the grace, and looks again when the next has.
     pub(super) fn watch_waiting(&mut self, ctx: &mut Context<Self>) {
-        let (now, grace) = (crate::now().instant, self.shared.config.limits.local_link_grace);
+        let (now, grace) = (crate::now().instant, self.shared.config().limits.local_link_grace);
         while let Some(waiting) = self.waiting.pop_front_if(|waiting| now >= waiting.since + grace) {
             self.waiting_bytes -= waiting.stanza.bytes.len();
             hand_back(&self.shared, waiting, UndeliveredReason::DomainUnavailable);
@@ -116,7 +116,12 @@ fn hand_back(shared: &Shared, waiting: Waiting, reason: UndeliveredReason) {
         }
         None => {
             let text = "the domain's server is down";
-            bounce_to_sender(shared, &waiting.stanza.bytes, Condition::RemoteServerTimeout, text);
+            bounce_to_sender(
+                shared,
+                &waiting.stanza.bytes,
+                (Condition::RemoteServerTimeout, "domain-unavailable"),
+                text,
+            );
         }
     }
 }

@@ -8,11 +8,13 @@ use heteronym_proto::hosted::Entry;
 use heteronym_proto::pair::Pair;
 use heteronym_proto::routes::Route;
 use heteronym_proto::stanza_error::Condition;
+use heteronym_proto::traffic::Traffic;
 use tracing::warn;
 
 use super::LocalLink;
 use super::local_handle::{Deliver, Delivered, QUEUE_BYTES, bounce_to_sender};
 use crate::host_connection::{Batch, LinkHandle};
+use crate::metrics::Direction;
 use crate::router::Unrouted;
 use crate::{Gauge, Shared};
 
@@ -20,16 +22,17 @@ impl LocalLink {
     pub(super) fn dispatch(&mut self, outgoing: Outgoing) {
         self.batches += 1;
         let Outgoing { links, locals, router, answers } = outgoing;
+        let config = self.shared.config();
         for (link, stanzas, bytes) in links {
             if link.gauge.bytes() > Gauge::HIGH
                 && let Some(own) = &self.link
             {
                 *own.gate.borrow_mut() = Some(Arc::clone(&link.gauge));
             }
-            if let Err(stanzas) = link.send(stanzas, bytes, &self.shared.config.limits) {
+            if let Err(stanzas) = link.send(stanzas, bytes, &config.limits) {
                 for (_, stanza) in stanzas {
                     let text = "the connection to the other host is full";
-                    bounce_to_sender(&self.shared, &stanza, Condition::ResourceConstraint, text);
+                    bounce_to_sender(&self.shared, &stanza, (Condition::ResourceConstraint, "host-queue-full"), text);
                 }
             }
         }
@@ -58,6 +61,9 @@ impl LocalLink {
     }
 
     pub(super) fn deliver_inside(&mut self, entry: Entry, stanzas: Vec<Bytes>) {
+        let mut traffic = Traffic::default();
+        stanzas.iter().for_each(|stanza| traffic.count(stanza));
+        self.shared.metrics.traffic(Direction::Local, traffic);
         let stanzas = stanzas.into_iter().map(|bytes| Delivered { n: 0, bytes }).collect();
         let deliver = Deliver { from: None, stanzas };
         let full = match self.shared.locals.get(entry) {
@@ -66,7 +72,7 @@ impl LocalLink {
         };
         for stanza in full.map(|deliver| deliver.stanzas).unwrap_or_default() {
             let text = "the domain's server does not read";
-            bounce_to_sender(&self.shared, &stanza.bytes, Condition::ResourceConstraint, text);
+            bounce_to_sender(&self.shared, &stanza.bytes, (Condition::ResourceConstraint, "local-queue-full"), text);
         }
     }
 
@@ -76,7 +82,7 @@ impl LocalLink {
             for (pair, stanza) in error.into_inner().stanzas {
                 self.via_router.remove(&pair);
                 let text = "the router is busy";
-                bounce_to_sender(&self.shared, &stanza, Condition::ResourceConstraint, text);
+                bounce_to_sender(&self.shared, &stanza, (Condition::ResourceConstraint, "router-busy"), text);
             }
         }
     }

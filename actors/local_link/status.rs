@@ -15,7 +15,8 @@ impl Handler<GetStatus> for LocalLink {
     type Result = Option<LocalStatus>;
 
     fn handle(&mut self, GetStatus: GetStatus, _: &mut Self::Context) -> Self::Result {
-        let local = self.shared.config.locals.get(self.entry)?;
+        let config = self.shared.config();
+        let local = config.locals.get(self.entry).filter(|local| !local.gone)?;
         let written = self.link.as_ref().map_or(0, |link| link.out.borrow().written);
         let state = match (&self.link, &local.attach) {
             (Some(_), _) => LocalState::Up,

@@ -33,14 +33,11 @@ impl LocalLink {
     /// Asks the link there is whether it is alive: an IQ ping, to which any answer counts.
     pub(super) fn probe(&mut self, attach: AttachLink, ctx: &mut Context<Self>) {
         let Some(link) = &self.link else { return };
-        let domain = self
-            .shared
-            .config
-            .hosted
-            .domains()
-            .find(|domain| self.shared.config.hosted.entry(domain.as_str()) == Some(self.entry));
+        let config = self.shared.config();
+        let mut domains = config.hosted.domains();
+        let domain = domains.find(|domain| config.hosted.entry(domain.as_str()) == Some(self.entry));
         if let Some(domain) = domain {
-            let ping = host_iq::ping(&self.shared.config.host, domain, self.generation);
+            let ping = host_iq::ping(&config.host, domain, self.generation);
             link.out.borrow_mut().raw.push_back(ping);
             link.wake.notify_one();
         }

@@ -57,7 +57,7 @@ impl Handler<Drain> for Router {
             let pairs: Vec<Pair> = this.waiting.pairs().cloned().collect();
             for pair in pairs {
                 let stanzas = this.waiting.take(&pair);
-                this.bounce(stanzas, Condition::RemoteServerTimeout, "this router shuts down");
+                this.bounce(stanzas, (Condition::RemoteServerTimeout, "shutdown"), "this router shuts down");
             }
             for entry in this.links.values() {
                 let _ = entry.link.addr.try_send(Decide::Drain);

@@ -16,7 +16,7 @@ use heteronym_proto::stanza_error::Condition;
 use tracing::info;
 
 use super::{Host, LinkEntry, Router};
-use crate::host_connection::{Decide, HostConnection, LinkHandle, OpenPair, Start, next_link_id};
+use crate::host_connection::{Decide, HostConnection, LinkHandle, OfOperator, OpenPair, Start, next_link_id};
 use crate::local_link::bounce_to_sender;
 use crate::now;
 
@@ -26,7 +26,7 @@ impl Router {
         for stanza in stanzas {
             if let Some(stanza) = self.waiting.push_again(pair, stanza, now().instant) {
                 let text = "the connection to the other host ended, and too much waits already";
-                bounce_to_sender(&self.shared, &stanza, Condition::ResourceConstraint, text);
+                bounce_to_sender(&self.shared, &stanza, (Condition::ResourceConstraint, "waiting-full"), text);
             }
         }
     }
@@ -46,13 +46,20 @@ impl Router {
         let Some(host) = self.hosts.get_mut(name) else { return };
         let pairs: Vec<Pair> = host.pairs.drain().map(|(pair, _)| pair).collect();
         for pair in pairs {
+            if self.wanted.remove(&pair).is_some() {
+                let _ = to.try_send(OfOperator::Activate(pair.clone()));
+            }
             let stanzas = self.waiting.take(&pair);
             let open = OpenPair { pair: pair.clone(), stanzas, router: ctx.address() };
             if !open.stanzas.is_empty()
                 && let Err(SendError::Full(mut open)) = to.try_send(open)
             {
                 let text = "the connection to the other host does not keep up";
-                self.bounce(std::mem::take(&mut open.stanzas), Condition::ResourceConstraint, text);
+                self.bounce(
+                    std::mem::take(&mut open.stanzas),
+                    (Condition::ResourceConstraint, "host-queue-full"),
+                    text,
+                );
             }
             self.settle(&pair);
         }
@@ -109,9 +116,9 @@ impl Handler<LinkReady> for Router {
     type Result = ();
 
     fn handle(&mut self, LinkReady { link, peer, ours }: LinkReady, ctx: &mut Self::Context) {
-        let (id, us) = (link.id, &self.shared.config.host);
+        let (id, us) = (link.id, self.shared.config().host.clone());
         let host = self.hosts.entry(peer.clone()).or_insert_with(|| Host {
-            choice: LinkChoice::new(us, &peer),
+            choice: LinkChoice::new(&us, &peer),
             // Nobody has named it yet: the port is only for the case that nobody will.
             target: Target { host: peer.clone(), ports: vec![5270], priority: 0 },
             pairs: HashMap::new(),
@@ -188,7 +195,7 @@ impl Handler<LinkEnded> for Router {
         }
         if self.drain.is_some() {
             let stanzas = unsent.into_iter().flat_map(|(_, stanzas)| stanzas).collect();
-            self.bounce(stanzas, Condition::RemoteServerTimeout, "this router shuts down");
+            self.bounce(stanzas, (Condition::RemoteServerTimeout, "shutdown"), "this router shuts down");
             if self.links.is_empty() {
                 self.finish_drain(ctx);
             }
@@ -211,7 +218,7 @@ impl Handler<Stranded> for Router {
 
     fn handle(&mut self, Stranded(stanzas): Stranded, ctx: &mut Self::Context) {
         if self.drain.is_some() {
-            return self.bounce(stanzas, Condition::RemoteServerTimeout, "this router shuts down");
+            return self.bounce(stanzas, (Condition::RemoteServerTimeout, "shutdown"), "this router shuts down");
         }
         let mut pairs: Vec<Pair> = Vec::new();
         for stanza in stanzas {

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use heteronym_proto::name::Name;
 use heteronym_proto::pair::Pair;
 use heteronym_proto::pairs::PairState;
-use heteronym_proto::status::{HostState, HostStatus, LocalState, PairStatus, Status, Via};
+use heteronym_proto::status::{HostState, HostStatus, LocalState, PairStatus, Status, Totals, Via};
 
 use super::{Host, Router};
 use crate::host_connection;
@@ -63,6 +63,42 @@ impl Handler<GetStatus> for Router {
                 (a.pair.local.as_str(), a.pair.remote.as_str()).cmp(&(b.pair.local.as_str(), b.pair.remote.as_str()))
             });
             status
+        })
+    }
+}
+
+/// For the metrics: numbers of everything there is now.
+#[derive(Message)]
+#[rtype(result = "Totals")]
+pub struct GetTotals;
+
+impl Handler<GetTotals> for Router {
+    type Result = ResponseFuture<Totals>;
+
+    fn handle(&mut self, GetTotals: GetTotals, _: &mut Self::Context) -> Self::Result {
+        let links: Vec<_> = self.links.values().map(|entry| entry.link.clone()).collect();
+        let locals = self.shared.locals.all();
+        let mut totals = Totals {
+            router_bytes: self.waiting.bytes(),
+            host_bytes: links.iter().map(|link| link.gauge.bytes()).sum(),
+            local_bytes: locals.iter().map(|local| local.gauge.bytes()).sum(),
+            ..Totals::default()
+        };
+        let without = self.hosts.iter().filter_map(|(name, host)| host_without_link(name, host));
+        totals.hosts = without.map(|host| (host.state, 1)).collect();
+        totals.pairs = vec![
+            (PairState::Resolving, Via::Federation, self.waiting.pairs().count()),
+            (PairState::Active, Via::Local, self.shared.routes.local_pairs().len()),
+        ];
+        Box::pin(async move {
+            let answers = join_all(links.iter().map(|link| link.addr.send(host_connection::GetTotals))).await;
+            for (state, pairs) in answers.into_iter().filter_map(|answer| answer.ok().flatten()) {
+                totals.hosts.push((state, 1));
+                totals.pairs.extend(pairs.into_iter().map(|(state, count)| (state, Via::Federation, count)));
+            }
+            let answers = join_all(locals.iter().map(|local| local.addr.send(local_link::GetStatus))).await;
+            totals.locals = answers.into_iter().filter_map(|answer| Some((answer.ok().flatten()?.state, 1))).collect();
+            totals
         })
     }
 }

@@ -248,6 +248,17 @@ impl Mux {
         self.bytes
     }
 
+    /// How many stanzas wait for one pair.
+    #[must_use]
+    pub fn pair_count(&self, slot: Slot) -> usize {
+        self.queues[slot as usize].parcels.len()
+    }
+
+    /// Other bounds in bytes from now on: of one pair's queue, and of all together.
+    pub fn set_limits(&mut self, pair_limit: usize, total_limit: usize) {
+        (self.pair_limit, self.total_limit) = (pair_limit, total_limit);
+    }
+
     /// Whether anything can be written now.
     #[must_use]
     pub fn is_ready(&self) -> bool {
@@ -270,8 +281,8 @@ impl Mux {
     }
 
     /// Appends what goes out next, until `out` has grown by about `room` bytes, and tells `each`
-    /// the slot of every stanza.
-    pub fn fill(&mut self, out: &mut BytesMut, room: usize, mut each: impl FnMut(Slot)) {
+    /// the slot of every stanza, and the stanza.
+    pub fn fill(&mut self, out: &mut BytesMut, room: usize, mut each: impl FnMut(Slot, &[u8])) {
         if self.has_ended() {
             return;
         }
@@ -299,7 +310,7 @@ impl Mux {
         }
     }
 
-    fn serve(&mut self, slot: Slot, out: &mut BytesMut, end: usize, each: &mut impl FnMut(Slot)) {
+    fn serve(&mut self, slot: Slot, out: &mut BytesMut, end: usize, each: &mut impl FnMut(Slot, &[u8])) {
         let queue = &mut self.queues[slot as usize];
         queue.in_ring = false;
         if !queue.open {
@@ -314,8 +325,8 @@ impl Mux {
             self.bytes -= cost;
             queue.retried = queue.retried.saturating_sub(1);
             queue.charge(parcel.bytes.len());
+            each(slot, &parcel.bytes);
             self.copies.push(Sent { slot: Some(slot), bytes: parcel.bytes, retried: parcel.retried });
-            each(slot);
         }
         if queue.parcels.is_empty() {
             queue.credit = 0;
@@ -365,7 +376,7 @@ mod tests {
 
     fn fill(mux: &mut Mux, room: usize) -> String {
         let mut out = BytesMut::new();
-        mux.fill(&mut out, room, |_| ());
+        mux.fill(&mut out, room, |_, _| ());
         String::from_utf8(out.to_vec()).unwrap()
     }
 

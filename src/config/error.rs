@@ -87,6 +87,13 @@ pub enum Problem {
     Unprotected,
 }
 
+impl Problem {
+    /// This problem of `key` as the only one.
+    pub(crate) fn of(self, key: &str) -> ConfigErrors {
+        ConfigError::Key { key: key.to_owned(), value: None, problem: self, allowed: "".into() }.into()
+    }
+}
+
 impl ConfigErrors {
     /// `errors` as the reason of a failure; none if there are none.
     pub(super) fn from_list(errors: Vec<ConfigError>) -> Option<Self> {

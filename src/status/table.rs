@@ -31,6 +31,9 @@ pub fn tables(status: &Status) -> String {
     if unseen > 0 {
         text.push_str(&format!("\n… and {unseen} more pairs (/api/status?offset=&limit=)"));
     }
+    for refused in &status.refused {
+        text.push_str(&format!("\nrefused: {}: {}", refused.domain, refused.why));
+    }
     text.push('\n');
     text
 }
@@ -100,7 +103,14 @@ mod tests {
     fn the_tables_name_what_the_status_names() {
         let text = tables(&example(2));
         assert!(text.starts_with("xmpp.my.isp, heteronym 0.1.0, up 1day 1h 1m 1s\n"), "{text}");
-        for part in ["prosody-1", "dial-component", "did not answer within 10s", "2.0 KiB", "d1.pessoa.lit"] {
+        for part in [
+            "prosody-1",
+            "dial-component",
+            "did not answer within 10s",
+            "2.0 KiB",
+            "d1.pessoa.lit",
+            "refused: ft.saramago.lit: it expired",
+        ] {
             assert!(text.contains(part), "{part} in {text}");
         }
         assert!(!text.contains("more pairs"), "{text}");

@@ -22,6 +22,8 @@ pub(crate) struct Running {
     pub(crate) federation: SocketAddr,
     /// Where components reach it.
     pub(crate) component: SocketAddr,
+    /// Where operators reach it.
+    pub(crate) admin: SocketAddr,
     router: Addr<Router>,
     drain: oneshot::Sender<()>,
     thread: JoinHandle<()>,
@@ -44,8 +46,8 @@ impl Running {
             system.run().unwrap();
         });
         let (listening, router) = started.recv().unwrap();
-        let (federation, component) = (listening.federation[0], listening.component[0]);
-        Self { federation, component, router, drain, thread }
+        let (federation, component, admin) = (listening.federation[0], listening.component[0], listening.admin[0]);
+        Self { federation, component, admin, router, drain, thread }
     }
 
     /// What the status page would say.

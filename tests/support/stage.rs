@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use super::domain::Domain;
 use super::host::Host;
+use super::http::post;
 use super::keys::{Side, key};
 use super::link::Link;
 use super::local::Local;
@@ -59,7 +60,10 @@ pub(crate) struct World {
     pub(crate) router: Running,
     /// The peer host.
     pub(crate) host: Host,
-    _folder: TempDir,
+    /// Where its configuration and its certificates are.
+    pub(crate) folder: TempDir,
+    /// Its configuration.
+    pub(crate) text: String,
 }
 
 impl World {
@@ -87,8 +91,16 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         write_certificates(&folder, &authority, &set);
         let text = config(&names, &set.config);
-        let router = Running::start(Config::parse(&text, folder.path()).unwrap());
-        Self { authority, names, router, host, _folder: folder }
+        let file = folder.path().join("heteronym.toml");
+        fs::write(&file, &text).unwrap();
+        let router = Running::start(Config::load(&file).unwrap());
+        Self { authority, names, router, host, folder, text }
+    }
+
+    /// Makes the router read its configuration again, which says this now; the answer.
+    pub(crate) fn reload(&self, text: &str) -> (u16, serde_json::Value) {
+        fs::write(self.folder.path().join("heteronym.toml"), text).unwrap();
+        post(self.router.admin, "/api/reload", "")
     }
 
     /// A domain of the peer host, with a good certificate.
@@ -166,7 +178,7 @@ fn config(names: &NameServer, more: &str) -> String {
          component = ['127.0.0.1:0']\n\
          s2s = []\n\
          local_s2s = []\n\
-         admin = []\n\
+         admin = ['127.0.0.1:0']\n\
          [[local]]\n\
          name = 'one'\n\
          domains = ['{one}', '{two}', '{three}']\n\

@@ -260,7 +260,10 @@ impl HostStream {
                 // A run of ours may have made room for the peer's.
                 self.start_runs(now, out);
             }
-            Err(refusal) => self.refuse(About::Aid(aid), refusal, out),
+            Err(refusal) => {
+                self.refuse(About::Aid(aid), refusal, out);
+                out.actions.push(Action::RequestRefused(refusal));
+            }
         }
     }
 

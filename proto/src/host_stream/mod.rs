@@ -6,6 +6,7 @@
 
 mod activation;
 mod control;
+mod operator;
 mod receive;
 mod send;
 mod timers;
@@ -28,8 +29,10 @@ use crate::name::Name;
 use crate::now::Now;
 use crate::pair::Pair;
 use crate::pairs::{PairRecord, Pairs};
+use crate::refusal::Refusal;
 use crate::stanza_error::Condition;
 use crate::stream_error::{Condition as StreamCondition, StreamError, farewell};
+use crate::traffic::Traffic;
 use crate::transcript::Exporter;
 
 use timers::Timers;
@@ -93,6 +96,8 @@ pub enum Action {
         stanza: Bytes,
         /// Why.
         condition: Condition,
+        /// Why, in a word for the metrics.
+        reason: &'static str,
         /// Why, in words.
         text: String,
     },
@@ -108,6 +113,8 @@ pub enum Action {
     Write,
     /// A stanza was refused, for log and metrics.
     StanzaRefused(&'static str),
+    /// A request of the peer's was refused before a run began, for the metrics.
+    RequestRefused(Refusal),
     /// The peer ended the stream with an error of its own.
     PeerError(StreamError),
     /// The stream is to end; with an error, or because the peer closed it.
@@ -171,6 +178,8 @@ pub struct HostStream {
     /// Questions for identities that the peer may still ask: about one for each request.
     questions: Budget,
     received: u64,
+    incoming: Traffic,
+    outgoing: Traffic,
     pings: u64,
     held: HashSet<Name>,
     peer_lang: Option<String>,
@@ -208,6 +217,8 @@ impl HostStream {
             our_runs: 0,
             their_runs: 0,
             received: 0,
+            incoming: Traffic::default(),
+            outgoing: Traffic::default(),
             pings: 0,
             held: HashSet::new(),
             peer_lang,
@@ -281,6 +292,11 @@ impl HostStream {
         self.received
     }
 
+    /// Stanzas that were forwarded since this was asked last: from the peer, and to it.
+    pub fn take_traffic(&mut self) -> (Traffic, Traffic) {
+        (std::mem::take(&mut self.incoming), std::mem::take(&mut self.outgoing))
+    }
+
     /// Stanzas that were written to it.
     #[must_use]
     pub fn sent(&mut self) -> u64 {
@@ -301,8 +317,11 @@ impl HostStream {
 
     /// Appends about `room` bytes for the socket.
     pub fn fill(&mut self, out: &mut BytesMut, room: usize) {
-        let Self { mux, pairs, .. } = self;
-        mux.fill(out, room, |slot| pairs.get_mut(slot).stanzas_out += 1);
+        let Self { mux, pairs, outgoing, .. } = self;
+        mux.fill(out, room, |slot, stanza| {
+            pairs.get_mut(slot).stanzas_out += 1;
+            outgoing.count(stanza);
+        });
     }
 
     /// Whether there is anything to write now.
@@ -327,8 +346,9 @@ impl HostStream {
         let slots = self.pairs.iter().map(|(slot, _)| slot).filter(|slot| !self.mux.is_open(*slot));
         for slot in slots.collect::<Vec<_>>() {
             for parcel in self.mux.take(slot) {
-                let (condition, text) = (Condition::RemoteServerTimeout, "this router shuts down".to_owned());
-                out.actions.push(Action::Bounce { stanza: parcel.bytes, condition, text });
+                let (condition, reason) = (Condition::RemoteServerTimeout, "shutdown");
+                let text = "this router shuts down".to_owned();
+                out.actions.push(Action::Bounce { stanza: parcel.bytes, condition, reason, text });
             }
         }
     }

@@ -82,6 +82,7 @@ impl HostStream {
         }
         record.stanzas_in += 1;
         self.received += 1;
+        self.incoming.count(bytes);
         let bytes = stanza::forward(bytes, stanza, &Scope::COMPONENT, self.peer_lang.as_deref());
         out.deliveries.push(Delivery { entry, n: self.received, bytes });
     }

@@ -84,7 +84,8 @@ impl HostStream {
         for stanza in stanzas {
             if let Err(QueueFull(stanza)) = self.mux.push(slot, stanza, now.instant) {
                 let text = format!("too much waits for {} already", self.pairs.get(slot).pair);
-                out.actions.push(Action::Bounce { stanza, condition: Condition::ResourceConstraint, text });
+                let (condition, reason) = (Condition::ResourceConstraint, "queue-full");
+                out.actions.push(Action::Bounce { stanza, condition, reason, text });
             }
         }
         if self.mux.is_open(slot) {
@@ -115,9 +116,9 @@ impl HostStream {
 
     /// Sends everything that waits for a pair back to its senders.
     pub(super) fn bounce_all(&mut self, slot: Slot, failure: &Failure, out: &mut Out) {
-        let condition = condition_of(failure);
+        let (condition, reason) = (condition_of(failure), failure.refusal.reason());
         for parcel in self.mux.take(slot) {
-            out.actions.push(Action::Bounce { stanza: parcel.bytes, condition, text: failure.text.clone() });
+            out.actions.push(Action::Bounce { stanza: parcel.bytes, condition, reason, text: failure.text.clone() });
         }
     }
 
@@ -143,8 +144,8 @@ impl HostStream {
             UndeliveredReason::TooLarge => (Condition::PolicyViolation, "the stanza is too large for the other host"),
             UndeliveredReason::Policy => (Condition::PolicyViolation, "the other host does not take the stanza"),
         };
-        out.actions.push(Action::StanzaRefused(reason.as_str()));
-        out.actions.push(Action::Bounce { stanza: sent.bytes, condition, text: text.to_owned() });
+        let (stanza, reason, text) = (sent.bytes, reason.as_str(), text.to_owned());
+        out.actions.push(Action::Bounce { stanza, condition, reason, text });
     }
 
     /// The peer does not know the pair (any more): what waits goes through a fresh run.

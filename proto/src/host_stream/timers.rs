@@ -93,7 +93,7 @@ impl HostStream {
         }
     }
 
-    fn pause_ended(&mut self, now: Now, slot: Slot, out: &mut Out) {
+    pub(super) fn pause_ended(&mut self, now: Now, slot: Slot, out: &mut Out) {
         let record = self.pairs.get_mut(slot);
         record.pause = None;
         if record.active.is_some() {
@@ -130,8 +130,8 @@ impl HostStream {
             None => "the pair could not be activated in time".to_owned(),
         };
         for parcel in self.mux.take_overdue(slot, now.instant, self.config.limits.stanza_wait) {
-            let condition = Condition::RemoteServerTimeout;
-            out.actions.push(Action::Bounce { stanza: parcel.bytes, condition, text: text.clone() });
+            let (condition, reason) = (Condition::RemoteServerTimeout, "overdue");
+            out.actions.push(Action::Bounce { stanza: parcel.bytes, condition, reason, text: text.clone() });
         }
         self.watch_queue(slot);
     }

@@ -283,7 +283,7 @@ impl Side {
             Action::Changed(slot, change) => self.changes.push((self.stream.record(slot).pair.clone(), change)),
             Action::Chosen => self.chosen += 1,
             Action::Alive => self.alive += 1,
-            Action::Write => (),
+            Action::Write | Action::RequestRefused(_) => (),
             Action::StanzaRefused(reason) => self.refused.push(reason),
             Action::PeerError(error) => self.peer_error = Some(error),
             Action::Close(error) => drop(self.closed.get_or_insert(error)),

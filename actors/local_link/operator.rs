@@ -1,0 +1,76 @@
+//! What an operator asks of a local server's actor.
+
+use std::sync::Arc;
+
+use actix::{Context, Handler, Message};
+use heteronym_proto::local_stream::LocalStream;
+use heteronym_proto::status::{QueuePlace, QueueStatus};
+
+use super::LocalLink;
+use crate::{Attach, Config};
+
+/// Another configuration counts from now on.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Reconfigure {
+    /// The one before.
+    pub before: Arc<Config>,
+    /// The one that counts.
+    pub config: Arc<Config>,
+}
+
+impl Handler<Reconfigure> for LocalLink {
+    type Result = ();
+
+    fn handle(&mut self, Reconfigure { before, config }: Reconfigure, ctx: &mut Self::Context) {
+        let (host, hosted) = (config.host.clone(), Arc::clone(&config.hosted));
+        self.core = LocalStream::new(host, hosted, self.entry, config.limits.stanza_bytes);
+        if let Some(link) = &mut self.link {
+            link.framer.set_max_bytes(config.limits.stanza_bytes);
+        }
+        let (Some(old), Some(new)) = (before.locals.get(self.entry), config.locals.get(self.entry)) else { return };
+        if new.gone || old.attach.differs(&new.attach) {
+            self.attach_anew(&new.attach, ctx);
+        }
+    }
+}
+
+impl LocalLink {
+    /// The link there is leads elsewhere from now on.
+    fn attach_anew(&mut self, attach: &Attach, ctx: &mut Context<Self>) {
+        self.last_error = None;
+        match (&self.link, attach) {
+            // It dials again once the link has ended, where it is to.
+            (Some(_), _) => self.end_link(None, ctx),
+            (None, Attach::DialComponent { .. }) => self.dial(ctx),
+            (None, Attach::Component { .. } | Attach::NotBuilt(_)) => (),
+        }
+    }
+}
+
+/// What waits for this server.
+#[derive(Message)]
+#[rtype(result = "Option<QueueStatus>")]
+pub struct GetQueue;
+
+impl Handler<GetQueue> for LocalLink {
+    type Result = Option<QueueStatus>;
+
+    fn handle(&mut self, GetQueue: GetQueue, _: &mut Self::Context) -> Self::Result {
+        let of_link = self.link.as_ref().map(|link| link.out.borrow());
+        let (queue, bytes, why) = match &of_link {
+            Some(out) => (&out.stanzas, out.bytes, "the server does not read"),
+            None => (&self.waiting, self.waiting_bytes, "the server is not attached"),
+        };
+        let since = queue.front()?.since;
+        Some(QueueStatus {
+            place: QueuePlace::Local,
+            name: Some(self.name()),
+            pair: None,
+            count: queue.len(),
+            bytes,
+            oldest: crate::now().instant.saturating_duration_since(since),
+            why: why.to_owned(),
+        })
+    }
+}

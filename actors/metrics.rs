@@ -1,0 +1,152 @@
+//! What is counted while stanzas go by. No actor: counters that outlive all of them.
+//!
+//! They are added to once a batch, relaxed. No label takes the name of a remote domain, so that
+//! their number is bounded. What there is *now* (connections, pairs, queues) is not counted but
+//! asked for, by [`GetTotals`](crate::router::GetTotals).
+
+use heteronym_proto::traffic::Traffic;
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry};
+
+/// Every counter of a router.
+pub struct Metrics {
+    registry: Registry,
+    /// By direction and kind: each is known beforehand, so that counting is an addition.
+    stanzas: [[IntCounter; 3]; 3],
+    bytes: [IntCounter; 3],
+    errors: IntCounterVec,
+    activations: IntCounterVec,
+    activation_seconds: Histogram,
+    dns_lookups: IntCounterVec,
+    tls_handshakes: IntCounterVec,
+}
+
+/// Which way stanzas went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From other hosts.
+    In,
+    /// To other hosts.
+    Out,
+    /// From one of our domains to another.
+    Local,
+}
+
+/// Seconds from the first element of an activation to the last: a round trip, and signatures.
+const ACTIVATION_BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+
+impl Direction {
+    const ALL: [Self; 3] = [Self::In, Self::Out, Self::Local];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::In => "in",
+            Self::Out => "out",
+            Self::Local => "local",
+        }
+    }
+}
+
+impl Metrics {
+    /// All at zero.
+    ///
+    /// # Errors
+    /// If a name or a label is none: a mistake here.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            let counter = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok::<_, prometheus::Error>(counter)
+        };
+        let stanzas = counter("heteronym_stanzas_total", "Stanzas that were forwarded", &["direction", "kind"])?;
+        let bytes = counter("heteronym_stanza_bytes_total", "Bytes of those stanzas", &["direction"])?;
+        let errors = counter(
+            "heteronym_stanza_errors_total",
+            "Stanzas that went no further, by the error that their sender got and why",
+            &["condition", "reason"],
+        )?;
+        let activations = counter(
+            "heteronym_activations_total",
+            "Activations of domain pairs that came to an end",
+            &["role", "result"],
+        )?;
+        let dns_lookups = counter("heteronym_dns_lookups_total", "Look-ups that went out", &["type", "result"])?;
+        let tls_handshakes =
+            counter("heteronym_tls_handshakes_total", "TLS handshakes between hosts", &["role", "result"])?;
+        let buckets = HistogramOpts::new("heteronym_activation_seconds", "Time that an activation took");
+        let activation_seconds = Histogram::with_opts(buckets.buckets(ACTIVATION_BUCKETS.to_vec()))?;
+        registry.register(Box::new(activation_seconds.clone()))?;
+        let resumed =
+            IntCounter::new("heteronym_resumed_pairs_total", "Pairs that were resumed on another connection")?;
+        registry.register(Box::new(resumed))?;
+        let stanzas = Direction::ALL.map(|direction| {
+            Traffic::KINDS.map(|kind| stanzas.with_label_values(&[direction.as_str(), kind.as_str()]))
+        });
+        let bytes = Direction::ALL.map(|direction| bytes.with_label_values(&[direction.as_str()]));
+        let metrics =
+            Self { registry, stanzas, bytes, errors, activations, activation_seconds, dns_lookups, tls_handshakes };
+        metrics.show_zeros();
+        Ok(metrics)
+    }
+
+    /// A rate needs a first value: what will be counted is there from the start.
+    fn show_zeros(&self) {
+        for role in ["initiator", "responder"] {
+            self.activations.with_label_values(&[role, "active"]);
+        }
+        for (role, result) in [("client", "ok"), ("client", "failed"), ("server", "ok"), ("server", "failed")] {
+            self.tls_handshakes.with_label_values(&[role, result]);
+        }
+        for result in ["found", "absent", "failed"] {
+            self.dns_lookups.with_label_values(&["srv", result]);
+            self.dns_lookups.with_label_values(&["address", result]);
+        }
+        self.errors.with_label_values(&["remote-server-timeout", "overdue"]);
+    }
+
+    /// The counters, to be shown.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    pub(crate) fn traffic(&self, direction: Direction, traffic: Traffic) {
+        for (counter, count) in self.stanzas[direction as usize].iter().zip(traffic.stanzas) {
+            counter.inc_by(count);
+        }
+        self.bytes[direction as usize].inc_by(traffic.bytes);
+    }
+
+    pub(crate) fn stanza_error(&self, condition: &str, reason: &'static str) {
+        self.errors.with_label_values(&[condition, reason]).inc();
+    }
+
+    /// An activation ended, well or not; `seconds` where it ended well and its begin is known.
+    pub(crate) fn activation(&self, initiated: bool, result: &'static str, seconds: Option<f64>) {
+        let role = if initiated { "initiator" } else { "responder" };
+        self.activations.with_label_values(&[role, result]).inc();
+        if let Some(seconds) = seconds {
+            self.activation_seconds.observe(seconds);
+        }
+    }
+
+    pub(crate) fn dns_lookup(&self, kind: &'static str, result: &'static str) {
+        self.dns_lookups.with_label_values(&[kind, result]).inc();
+    }
+
+    pub(crate) fn tls_handshake(&self, role: &'static str, succeeded: bool) {
+        let result = if succeeded { "ok" } else { "failed" };
+        self.tls_handshakes.with_label_values(&[role, result]).inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_and_label_is_one() {
+        let metrics = Metrics::new().unwrap();
+        assert_eq!(metrics.registry().gather().len(), 8);
+    }
+}

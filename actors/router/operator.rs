@@ -1,0 +1,121 @@
+//! What an operator asks for: the end of a connection, a pair, its end, a look at what waits.
+
+use std::time::{Duration, Instant};
+
+use actix::{Handler, Message, ResponseFuture};
+use futures_util::future::join_all;
+use heteronym_proto::name::Name;
+use heteronym_proto::pair::Pair;
+use heteronym_proto::routes::Route;
+use heteronym_proto::status::{QueuePlace, QueueStatus};
+use tracing::info;
+
+use super::Router;
+use crate::host_connection::{Decide, OfOperator};
+use crate::{host_connection, local_link, now};
+
+/// Closes the connections to a peer host, in order. How many there were.
+#[derive(Message)]
+#[rtype(result = "usize")]
+pub struct CloseHost(pub Name);
+
+impl Handler<CloseHost> for Router {
+    type Result = usize;
+
+    fn handle(&mut self, CloseHost(host): CloseHost, _: &mut Self::Context) -> Self::Result {
+        let links = self.links.values().filter(|entry| entry.peer == host);
+        let closed = links.filter(|entry| entry.link.addr.try_send(Decide::Close).is_ok()).count();
+        info!(%host, closed, "an operator closes the connection");
+        closed
+    }
+}
+
+/// Activates a pair, whether stanzas wait for it or not; false: our domain is not served here.
+#[derive(Message)]
+#[rtype(result = "bool")]
+pub struct ActivatePair(pub Pair);
+
+impl Handler<ActivatePair> for Router {
+    type Result = bool;
+
+    fn handle(&mut self, ActivatePair(pair): ActivatePair, ctx: &mut Self::Context) -> Self::Result {
+        if !self.shared.config().hosted.contains(pair.local.as_str()) {
+            return false;
+        }
+        if self.shared.routes.find(pair.local.as_str(), pair.remote.as_str()).is_none() {
+            info!(%pair, "an operator wants the pair");
+            self.wanted.insert(pair.clone(), now().instant);
+            self.find_way(&pair, ctx);
+        }
+        true
+    }
+}
+
+/// Ends a pair; false: it was not active.
+#[derive(Message)]
+#[rtype(result = "bool")]
+pub struct DeactivatePair(pub Pair);
+
+impl Handler<DeactivatePair> for Router {
+    type Result = bool;
+
+    fn handle(&mut self, DeactivatePair(pair): DeactivatePair, _: &mut Self::Context) -> Self::Result {
+        self.wanted.remove(&pair);
+        let route = self.shared.routes.find(pair.local.as_str(), pair.remote.as_str());
+        match route.as_deref() {
+            Some(Route::Link { link, .. }) => {
+                info!(%pair, "an operator ends the pair");
+                link.addr.try_send(OfOperator::Deactivate(pair)).is_ok()
+            }
+            Some(Route::Local { .. }) | None => false,
+        }
+    }
+}
+
+/// Everything that waits, here, on host streams, and for our own servers.
+#[derive(Message)]
+#[rtype(result = "Vec<QueueStatus>")]
+pub struct GetQueues;
+
+impl Handler<GetQueues> for Router {
+    type Result = ResponseFuture<Vec<QueueStatus>>;
+
+    fn handle(&mut self, GetQueues: GetQueues, _: &mut Self::Context) -> Self::Result {
+        let mut queues = self.own_queues();
+        let links: Vec<_> = self.links.values().map(|entry| entry.link.addr.clone()).collect();
+        let locals = self.shared.locals.all();
+        Box::pin(async move {
+            let of_links = join_all(links.iter().map(|link| link.send(host_connection::GetQueues))).await;
+            queues.extend(of_links.into_iter().filter_map(Result::ok).flatten());
+            let of_locals = join_all(locals.iter().map(|local| local.addr.send(local_link::GetQueue))).await;
+            queues.extend(of_locals.into_iter().filter_map(|answer| answer.ok().flatten()));
+            queues
+        })
+    }
+}
+
+impl Router {
+    fn own_queues(&self) -> Vec<QueueStatus> {
+        let instant = now().instant;
+        let queues = self.waiting.queues().map(|(pair, count, bytes, since)| QueueStatus {
+            place: QueuePlace::Router,
+            name: self.hosts.iter().find(|(_, host)| host.pairs.contains_key(pair)).map(|(name, _)| name.to_string()),
+            pair: Some(pair.clone()),
+            count,
+            bytes,
+            oldest: instant.saturating_duration_since(since),
+            why: self.why_waiting(pair),
+        });
+        queues.collect()
+    }
+
+    /// A pair that an operator wanted and that did not come about in the time of a stanza is not
+    /// wanted any longer.
+    pub(super) fn give_up_wanted(&mut self, instant: Instant, wait: Duration) {
+        let over: Vec<Pair> =
+            self.wanted.extract_if(|_, since| instant >= *since + wait).map(|(pair, _)| pair).collect();
+        for pair in over.into_iter().filter(|pair| !self.waiting.contains(pair)) {
+            self.hosts.values_mut().for_each(|host| drop(host.pairs.remove(&pair)));
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Another configuration, while everything runs.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use actix::{AsyncContext, Context, Handler, Message};
+use heteronym_net::tls::HostTls;
+use heteronym_net::trust::Roots;
+use heteronym_proto::name::Name;
+use heteronym_proto::pair::Pair;
+use heteronym_proto::routes::Route;
+use tracing::info;
+
+use super::Router;
+use crate::crypto::KeyOf;
+use crate::host_connection::{LinkHandle, OfOperator};
+use crate::{Config, local_link, registry};
+
+/// Everything that a reload replaces. Entries keep their places; those that are gone say so.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Reload {
+    /// What actors are told.
+    pub config: Config,
+    /// TLS with the host's certificate; none: as before.
+    pub tls: Option<HostTls>,
+    /// The keys of all hosted domains.
+    pub domains: HashMap<Name, KeyOf>,
+    /// Who is trusted.
+    pub roots: Roots,
+}
+
+impl Handler<Reload> for Router {
+    type Result = ();
+
+    fn handle(&mut self, Reload { config, tls, domains, roots }: Reload, ctx: &mut Self::Context) {
+        let config = Arc::new(config);
+        self.shared.keys.replace(domains, roots);
+        let before = self.shared.current.replace(Arc::clone(&config), tls);
+        let (servers, policy) = (config.resolvers.clone(), config.delegation);
+        let _ = self.shared.registry.try_send(registry::Reconfigure { servers, policy });
+        self.waiting.set_limits(config.limits.pair_queue_bytes, config.limits.host_queue_bytes);
+        self.reconfigure_locals(&before, &config, ctx);
+        self.shared.routes.remove_all(|pair, route| is_obsolete(pair, route, &config));
+        for entry in self.links.values() {
+            let _ = entry.link.addr.try_send(OfOperator::Reconfigure(Arc::clone(&config)));
+        }
+        self.hosts.values_mut().for_each(|host| host.choice.forget_failures());
+        info!(locals = config.locals.iter().filter(|local| !local.gone).count(), "reloaded");
+    }
+}
+
+impl Router {
+    fn reconfigure_locals(&self, before: &Arc<Config>, config: &Arc<Config>, ctx: &mut Context<Self>) {
+        for local in self.shared.locals.all() {
+            let (before, config) = (Arc::clone(before), Arc::clone(config));
+            let _ = local.addr.try_send(local_link::Reconfigure { before, config });
+        }
+        for entry in before.locals.len()..config.locals.len() {
+            self.start_local(entry, ctx.address());
+        }
+    }
+}
+
+/// A pair inside this router whose domains are not served as they were. Routes over links are the
+/// links' own business.
+fn is_obsolete(pair: &Pair, route: &Route<LinkHandle>, config: &Config) -> bool {
+    match route {
+        Route::Link { .. } => false,
+        Route::Local { entry, .. } => {
+            !config.hosted.contains(pair.local.as_str()) || config.hosted.entry(pair.remote.as_str()) != Some(*entry)
+        }
+    }
+}
