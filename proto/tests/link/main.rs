@@ -6,6 +6,7 @@ mod bench;
 mod bounds;
 mod chaos;
 mod choice;
+mod operator;
 mod peer;
 mod refusals;
 mod stanzas;
