@@ -8,6 +8,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use serde_json::Value;
 
+use crate::check::{self, Report};
 use crate::config::{Config, ConfigErrors, choose_file};
 use crate::daemon::DaemonError;
 use crate::demo::{self, DemoError};
@@ -27,12 +28,14 @@ struct Line {
 pub enum Command {
     /// Run the daemon in the foreground; SIGTERM drains, SIGHUP reloads
     Run(File),
+    /// Look at configuration, certificates, DNS and ports: what is wrong, and what to do about it
+    Check(Check),
     /// Show it: two hosts on this machine, everything embedded
     Demo(Demo),
     /// Show hosts, pairs and local links of the running daemon
     Status(StatusOf),
     /// Print the SRV records to publish, as a zone-file fragment
-    Dns(File),
+    Dns(DnsOf),
 }
 
 /// Which configuration.
@@ -41,6 +44,29 @@ pub struct File {
     /// The configuration; by default $HETERONYM_CONFIG, else /etc/heteronym/heteronym.toml
     #[arg(short = 'c', long = "config", value_name = "FILE")]
     config: Option<PathBuf>,
+}
+
+/// What to look at, and how to tell.
+#[derive(Args, Debug)]
+pub struct Check {
+    #[command(flatten)]
+    file: File,
+    /// Print one JSON document and nothing else
+    #[arg(long)]
+    json: bool,
+    /// Without DNS, and without dialling
+    #[arg(long)]
+    offline: bool,
+}
+
+/// Whose records, and how.
+#[derive(Args, Debug)]
+pub struct DnsOf {
+    #[command(flatten)]
+    file: File,
+    /// Print one JSON document and nothing else
+    #[arg(long)]
+    json: bool,
 }
 
 /// How large a demonstration.
@@ -79,6 +105,9 @@ pub enum Failure {
     /// The demonstration failed.
     #[error("heteronym: {0}")]
     Demo(#[from] DemoError),
+    /// There are errors, which were printed.
+    #[error("heteronym: the check found errors")]
+    Check,
     /// The daemon did not tell its status.
     #[error("heteronym: {0}")]
     Status(#[from] QueryError),
@@ -146,9 +175,36 @@ pub fn status(command: StatusOf) -> Result<(), Failure> {
 ///
 /// # Errors
 /// If the configuration is wrong.
-pub fn dns(file: File) -> Result<(), Failure> {
-    let (config, _) = file.load()?;
-    print(&zone::fragment(&config))
+pub fn dns(command: DnsOf) -> Result<(), Failure> {
+    let (config, _) = command.file.load()?;
+    if command.json { print(&zone::document(&config)) } else { print(&zone::fragment(&config)) }
+}
+
+/// `heteronym check`
+///
+/// # Errors
+/// If the configuration is wrong, or something else is.
+pub fn check(command: Check) -> Result<(), Failure> {
+    let show = |report: &Report| {
+        let json = || serde_json::to_string_pretty(report).map_err(|error| other("JSON", &error));
+        if command.json { print(&(json()? + "\n")) } else { print(&report.text()) }
+    };
+    match check::check(&command.file.choose(), command.offline) {
+        Ok(report) => {
+            show(&report)?;
+            if report.ok { Ok(()) } else { Err(Failure::Check) }
+        }
+        Err(errors) => {
+            if command.json {
+                show(&Report::from(&errors))?;
+            }
+            Err(errors.into())
+        }
+    }
+}
+
+fn other(what: &'static str, error: &dyn std::error::Error) -> Failure {
+    Failure::Other { what, reason: error.to_string() }
 }
 
 impl Failure {
@@ -157,7 +213,7 @@ impl Failure {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Config(_) => ExitCode::from(EXIT_CONFIG),
-            Self::Daemon(_) | Self::Demo(_) | Self::Status(_) | Self::Other { .. } => ExitCode::FAILURE,
+            Self::Daemon(_) | Self::Demo(_) | Self::Check | Self::Status(_) | Self::Other { .. } => ExitCode::FAILURE,
         }
     }
 

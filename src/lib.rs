@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod certificates;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod daemon;

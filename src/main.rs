@@ -17,7 +17,8 @@ fn perform(command: Command) -> Result<(), Failure> {
         Command::Run(file) => run(file),
         Command::Demo(options) => Ok(demo::run(options.into())?),
         Command::Status(of) => cli::status(of),
-        Command::Dns(file) => cli::dns(file),
+        Command::Dns(of) => cli::dns(of),
+        Command::Check(what) => cli::check(what),
     }
 }
 

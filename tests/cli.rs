@@ -64,7 +64,7 @@ fn help_and_version_are_fine() {
 fn a_bad_configuration_is_78_and_a_line_for_each_error() {
     let folder = tempfile::tempdir().unwrap();
     let file = file(&folder, WRONG);
-    for command in ["run", "status", "dns"] {
+    for command in ["run", "check", "status", "dns"] {
         let output = output(&[command, "-c", path(&file)]);
         assert_eq!(output.status.code(), Some(78), "{command}");
         let expected = "host.name: is missing; allowed: the DNS name of this XMPP host\n\
@@ -99,6 +99,17 @@ fn dns_prints_the_records_and_nothing_else() {
     let output = output(&["dns", "-c", path(&file(&folder, RIGHT))]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert!(text(&output.stdout).contains("\n_xmpp-federation._tcp.saramago.lit. 3600 IN SRV 5 0 5270 xmpp.my.isp.\n"));
+    assert!(output.stderr.is_empty());
+}
+
+#[test]
+fn dns_as_json_is_one_document() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = output(&["dns", "--json", "-c", path(&file(&folder, RIGHT))]);
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let expected = serde_json::json!({"name": "_xmpp-federation._tcp.saramago.lit", "ttl": 3600, "type": "SRV",
+        "priority": 5, "weight": 0, "port": 5270, "target": "xmpp.my.isp"});
+    assert_eq!((document["host"].as_str(), &document["records"][0]), (Some("xmpp.my.isp"), &expected));
     assert!(output.stderr.is_empty());
 }
 

@@ -1,0 +1,62 @@
+//! Our own servers: are they there, and do they take the secret?
+
+use heteronym_actors::local_link;
+use heteronym_proto::component::Secret;
+use tokio::runtime::Builder;
+use tokio::time::timeout;
+
+use super::finding::{Finding, Level};
+use crate::config::{Attach, Config, Local};
+use crate::status::{LocalState, LocalStatus, Status};
+
+/// `running`: what the daemon of this configuration says. Without it, servers that we dial are dialled,
+/// unless `offline`.
+pub(super) fn findings(config: &Config, running: Option<&Status>, offline: bool) -> Vec<Finding> {
+    let of = |local: &Local| match running {
+        Some(status) => status.locals.iter().find(|of| of.name == local.name).and_then(seen_by_daemon),
+        None if offline => None,
+        None => try_it(config, local),
+    };
+    config.locals.iter().filter_map(of).collect()
+}
+
+fn seen_by_daemon(status: &LocalStatus) -> Option<Finding> {
+    match status.state {
+        LocalState::Up => None,
+        LocalState::Connecting | LocalState::Down => {
+            let why =
+                status.last_error.clone().unwrap_or_else(|| "it has not attached since the daemon started".into());
+            Some(down(&status.name, why))
+        }
+    }
+}
+
+fn down(name: &str, why: String) -> Finding {
+    let advice = "start the server, and compare address, name and secret on both sides";
+    Finding::error(format!("local[{name:?}]"), "the server is not attached", why, advice)
+}
+
+fn try_it(config: &Config, local: &Local) -> Option<Finding> {
+    match &local.attach {
+        Attach::DialComponent { address, name, secret, .. } => {
+            let secret = Secret::new(secret.expose().to_owned());
+            let limits = &config.limits;
+            let runtime = Builder::new_current_thread().enable_all().build();
+            let dialled = runtime.map_err(|error| error.to_string()).and_then(|runtime| {
+                let attached = local_link::try_component(*address, name.as_str(), secret, limits.stanza_bytes);
+                let in_time = async { timeout(limits.connect_timeout, attached).await };
+                runtime.block_on(in_time).map_err(|_| "no answer in time".to_owned())?
+            });
+            dialled.err().map(|why| down(&local.name, why))
+        }
+        Attach::Component { .. } => Some(Finding::new(
+            Level::Info,
+            format!("local[{:?}]", local.name),
+            "cannot be tried: the server dials us",
+            "the daemon does not run, so there is nothing to dial",
+            "start the daemon, then check again",
+        )),
+        // The warnings say that these are not built.
+        Attach::S2s(_) | Attach::Jabberd2 { .. } => None,
+    }
+}

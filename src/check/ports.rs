@@ -1,0 +1,43 @@
+//! Can the listeners listen?
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+
+use heteronym_net::listen::bind;
+
+use super::finding::{Finding, Level};
+use crate::config::Config;
+
+/// `running`: the daemon of this configuration runs, so that its ports are taken, by itself.
+pub(super) fn findings(config: &Config, running: bool) -> Vec<Finding> {
+    // The listeners that `launch` binds.
+    let listen = &config.listen;
+    let listeners = [("federation", &listen.federation), ("component", &listen.component), ("admin", &listen.admin)];
+    let all = listeners.into_iter().flat_map(|(key, addresses)| addresses.iter().map(move |address| (key, *address)));
+    all.filter_map(|(key, address)| of(key, address, running)).collect()
+}
+
+fn of(key: &str, address: SocketAddr, running: bool) -> Option<Finding> {
+    let error = bind(address).err()?;
+    let subject = format!("listen.{key} = {address}");
+    Some(match error.kind() {
+        ErrorKind::AddrInUse if running => {
+            return None;
+        }
+        ErrorKind::AddrInUse => {
+            let advice = "end the other program, or choose another port; ss -tlnp tells which it is";
+            Finding::error(subject, "the port is already used", error, advice)
+        }
+        ErrorKind::AddrNotAvailable => Finding::error(
+            subject,
+            "the address is not one of this machine's",
+            error,
+            "choose one that `ip address` lists",
+        ),
+        ErrorKind::PermissionDenied => {
+            let advice = "choose a port from 1024, or give the program CAP_NET_BIND_SERVICE";
+            Finding::error(subject, "the port may not be used", error, advice)
+        }
+        _ => Finding::new(Level::Error, subject, "cannot listen", error, "choose another address"),
+    })
+}
