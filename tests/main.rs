@@ -15,6 +15,7 @@ mod federation;
 mod hostile;
 mod links;
 mod local_links;
+mod operation;
 mod refusals;
 mod servers_run;
 mod stanzas;
