@@ -8,6 +8,7 @@ mod attacks;
 mod certificates;
 mod cli;
 mod configuration;
+mod daemon;
 mod demo;
 mod dns;
 mod drain;
