@@ -6,6 +6,7 @@ mod admin;
 mod asking;
 mod attacks;
 mod certificates;
+mod check;
 mod cli;
 mod configuration;
 mod daemon;
