@@ -19,6 +19,7 @@ mod links;
 mod local_links;
 mod operation;
 mod refusals;
+mod rules;
 mod servers_run;
 mod stanzas;
 mod support;
