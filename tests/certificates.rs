@@ -202,6 +202,24 @@ async fn a_domain_whose_certificate_is_not_right_is_not_asked_and_the_operator_i
     stage.end().await;
 }
 
+/// Six certificates of 16 KiB are as much as anybody looks at.
+#[tokio::test]
+async fn a_chain_that_is_too_long_or_too_large_is_malformed() {
+    let mut stage = Stage::new().await;
+    let mut long = stage.world.domain("pessoa.lit");
+    long.own.identity.chain.resize(7, vec![0x30]);
+    let mut large = stage.world.domain("pessoa.lit");
+    large.own.identity.chain.push(vec![0x30; 16 * 1024 + 1]);
+    for domain in [long, large] {
+        stage.link.control(&question("q", &domain, "saramago.lit")).await;
+        stage.link.expect_refused(&About::Id("q".to_owned()), "bad-request", "malformed").await;
+    }
+    let mut longest = stage.world.domain("pessoa.lit");
+    longest.own.identity.chain.resize_with(6, || vec![0x30; 1024]);
+    stage.link.activate(&longest, "saramago.lit").await;
+    stage.end().await;
+}
+
 async fn expect_told(world: &World, local: &str, remote: &str, why: &str) {
     let pairs = world.router.pairs(local, remote).await;
     let told = pairs.first().and_then(|pair| pair.last_error.clone());
