@@ -282,8 +282,16 @@ mod tests {
 
     #[test]
     fn rsa_of_1024_bits_is_refused() {
-        let error = Facts::read(&Authority::new().issue_rsa_1024("saramago.lit")).unwrap_err();
+        let error = Facts::read(&Authority::new().issue_rsa("saramago.lit", 1024)).unwrap_err();
         assert!(matches!(error, CertificateError::Rsa { bits: 1024, .. }), "{error}");
+    }
+
+    #[test]
+    fn rsa_of_more_than_4096_bits_is_refused() {
+        let authority = Authority::new();
+        assert!(Facts::read(&authority.issue_rsa("saramago.lit", 4096)).is_ok());
+        let error = Facts::read(&authority.issue_rsa("saramago.lit", 4104)).unwrap_err();
+        assert_eq!(error.to_string(), "RSA key of 4104 bits: at most 4096 are accepted");
     }
 
     #[test]

@@ -188,9 +188,9 @@ impl Authority {
         }
     }
 
-    /// The DER of a leaf that carries a 1024-bit key nobody has.
-    pub(crate) fn issue_rsa_1024(&self, name: &str) -> Vec<u8> {
-        Leaf::new(name).params().signed_by(&Rsa1024(rsa_1024()), &self.issuer).unwrap().der().to_vec()
+    /// The DER of a leaf that carries an RSA key of so many bits that nobody has.
+    pub(crate) fn issue_rsa(&self, name: &str, bits: usize) -> Vec<u8> {
+        Leaf::new(name).params().signed_by(&RsaPublic(rsa_public(bits / 8)), &self.issuer).unwrap().der().to_vec()
     }
 }
 
@@ -216,9 +216,9 @@ fn ca(name: &str) -> CertificateParams {
     params
 }
 
-struct Rsa1024(Vec<u8>);
+struct RsaPublic(Vec<u8>);
 
-impl PublicKeyData for Rsa1024 {
+impl PublicKeyData for RsaPublic {
     fn der_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -228,12 +228,13 @@ impl PublicKeyData for Rsa1024 {
     }
 }
 
-/// `RSAPublicKey` with an odd modulus of 1024 bits and the exponent 65537.
-fn rsa_1024() -> Vec<u8> {
-    let mut modulus = [0xa5; 128];
-    modulus[127] |= 1;
-    let mut der = vec![0x30, 0x81, 0x89, 0x02, 0x81, 0x81, 0x00];
-    der.extend(modulus);
-    der.extend([0x02, 0x03, 0x01, 0x00, 0x01]);
-    der
+/// `RSAPublicKey` with an odd modulus of so many bytes and the exponent 65537.
+fn rsa_public(bytes: usize) -> Vec<u8> {
+    let length = |bytes: usize| match u8::try_from(bytes) {
+        Ok(short) => vec![0x81, short],
+        Err(_) => [&[0x82], &u16::try_from(bytes).unwrap().to_be_bytes()[..]].concat(),
+    };
+    let modulus = [vec![0x02], length(bytes + 1), vec![0x00], vec![0xa5; bytes]].concat();
+    let numbers = [modulus, vec![0x02, 0x03, 0x01, 0x00, 0x01]].concat();
+    [vec![0x30], length(numbers.len()), numbers].concat()
 }

@@ -103,7 +103,7 @@ fn what_is_not_rsa_cannot_encrypt() {
 #[test]
 fn a_certificate_that_is_none_verifies_nothing() {
     assert!(matches!(verify(b"junk", MESSAGE, b"junk"), Err(KeyError::Certificate(_))));
-    let weak = Authority::new().issue_rsa_1024("saramago.lit");
+    let weak = Authority::new().issue_rsa("saramago.lit", 1024);
     assert!(matches!(verify(&weak, MESSAGE, &[0; 128]), Err(KeyError::Certificate(_))));
 }
 

@@ -215,7 +215,7 @@ fn a_missing_intermediate_is_hinted_at() {
 #[test]
 fn rsa_of_1024_bits_is_not_trusted() {
     let authority = Authority::new();
-    let chain = [authority.issue_rsa_1024(NAME)];
+    let chain = [authority.issue_rsa(NAME, 1024)];
     let verdict = roots(&authority).check(&chain, NAME, NOW);
     assert!(matches!(verdict, Err(Untrusted::Leaf(CertificateError::Rsa { bits: 1024, .. }))), "{verdict:?}");
 }
