@@ -84,6 +84,11 @@ impl Element {
         self.attributes.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
+    /// Names and values of the attributes that were kept, in their order.
+    pub fn attributes(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.attributes.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// The children, in their order.
     pub fn children(&self) -> impl Iterator<Item = &Self> {
         self.children.iter()
