@@ -82,6 +82,32 @@ const CDATA_AROUND: Difference = Difference {
     explains: |outcome| outcome.only_we_refuse(&[Malformed::Surroundings]) && outcome.holds(b"<![CDATA["),
 };
 
+/// expat reads documents; what a stream must not have in them is for its users to refuse.
+pub(crate) const EXPAT: [Difference; 7] = [
+    Difference {
+        why: "RFC 6120 §11.1: no comments",
+        example: || "<a><!-- --></a>".to_owned(),
+        explains: |outcome| outcome.only_we_refuse(&[Malformed::Comment]),
+    },
+    Difference {
+        why: "RFC 6120 §11.1: no processing instructions",
+        example: || "<a><?b?></a>".to_owned(),
+        explains: |outcome| outcome.only_we_refuse(&[Malformed::ProcessingInstruction]),
+    },
+    Difference {
+        why: "RFC 6120 §11.1: neither of them behind an element",
+        example: || "<a/><?b?>".to_owned(),
+        explains: |outcome| {
+            let is_restricted = outcome.holds(b"<?") || outcome.holds(b"<!--");
+            outcome.only_we_refuse(&[Malformed::Surroundings]) && is_restricted
+        },
+    },
+    WHITE_IN_NAMESPACE,
+    LIMITS,
+    REFERENCE_AROUND,
+    CDATA_AROUND,
+];
+
 /// rxml 0.14 knows RFC 6120's restrictions.
 pub(crate) const RXML: [Difference; 9] = [
     Difference {

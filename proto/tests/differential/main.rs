@@ -1,14 +1,15 @@
-//! The checker against a parser that others wrote: what it passes that one reads alike, and what it
-//! refuses that one refuses, apart from the differences that are listed.
+//! The checker against two parsers that others wrote: what it passes they read alike, and what it
+//! refuses they refuse, apart from the differences that are listed.
 //!
 //! `DIFFERENTIAL_CASES=1000000 cargo test -p heteronym-proto --test differential` for more.
 
+mod by_expat;
 mod by_rxml;
 mod cases;
 mod differences;
 mod reading;
 
-use differences::{Difference, Outcome, RXML};
+use differences::{Difference, EXPAT, Outcome, RXML};
 use reading::Reading;
 
 /// Damaged cases, unless the environment says otherwise: a few seconds' worth.
@@ -17,7 +18,7 @@ const CASES: usize = 60_000;
 const BATCH: usize = 20_000;
 
 type Parser = fn(&[Vec<u8>]) -> Vec<Reading>;
-const PARSERS: [(&str, Parser, &[Difference]); 1] = [("rxml", by_all_rxml, &RXML)];
+const PARSERS: [(&str, Parser, &[Difference]); 2] = [("expat", by_expat::read, &EXPAT), ("rxml", by_all_rxml, &RXML)];
 
 fn by_all_rxml(cases: &[Vec<u8>]) -> Vec<Reading> {
     cases.iter().map(|case| by_rxml::read(case)).collect()
