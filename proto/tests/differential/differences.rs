@@ -164,8 +164,10 @@ fn declares_white(case: &[u8]) -> bool {
     })
 }
 
-/// Whether only the fifth edition lets names have `c`, according to the parser that follows it.
+/// Whether only the fifth edition lets names begin or go on with `c`, according to the parser that follows it.
 fn is_fifth_only(c: char) -> bool {
-    let named = format!("<a{c}/>");
-    !c.is_ascii() && check(named.as_bytes(), &Scope::SERVER).is_err() && by_rxml::read(named.as_bytes()).is_ok()
+    let names = [format!("<{c}/>"), format!("<a{c}/>")];
+    let is_theirs =
+        |name: &String| check(name.as_bytes(), &Scope::SERVER).is_err() && by_rxml::read(name.as_bytes()).is_ok();
+    !c.is_ascii() && names.iter().any(is_theirs)
 }
