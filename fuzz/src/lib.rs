@@ -3,12 +3,23 @@
 //! Each function panics where a property does not hold that is true of *any* bytes. See the folder's
 //! `README.md`.
 
+pub mod checker;
 pub mod control;
 pub mod framer;
 pub mod header;
+
+/// What the differential test compares readings with.
+#[path = "../../proto/tests/differential/by_rxml.rs"]
+mod by_rxml;
+#[path = "../../proto/tests/differential/differences.rs"]
+#[allow(dead_code, reason = "examples and expat's part are for the differential test")]
+mod differences;
+#[path = "../../proto/tests/differential/reading.rs"]
+mod reading;
 
 /// What is done with one input.
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its binary and of its folder in `corpus/`.
-pub const TARGETS: [(&str, Target); 3] = [("control", control::run), ("framer", framer::run), ("header", header::run)];
+pub const TARGETS: [(&str, Target); 4] =
+    [("checker", checker::run), ("control", control::run), ("framer", framer::run), ("header", header::run)];
