@@ -50,7 +50,7 @@ async fn third_host(stage: &Stage) -> (Host, Link) {
     (host, link)
 }
 
-/// A domain that `host` has a good certificate for.
+/// A domain that `host` has a good certificate for, with a key that nobody shares.
 fn domain_of(stage: &Stage, host: &Host, domain: &str, suite: Suite) -> Domain {
     let issued = stage.world.authority.issue(&leaf(domain, suite)).unwrap();
     Domain::new(name(domain), host.name.clone(), &issued)
@@ -161,7 +161,7 @@ async fn a_host_without_the_key_cannot_ask_in_the_name_of_a_domain() {
     let mut stage = Stage::new().await;
     for suite in SUITES {
         let pessoa = stage.world.domain_with("pessoa.lit", &leaf("pessoa.lit", suite));
-        let mut thief = stage.world.domain_with("reis.lit", &leaf("reis.lit", suite));
+        let mut thief = domain_of(&stage, &stage.world.host, "reis.lit", suite);
         thief.own = pessoa.own.clone();
         let theirs = stage.link.meet(&thief, "saramago.lit").await;
         let asked = request(&stage.link, &thief, &theirs, as_it_is);
@@ -176,7 +176,7 @@ async fn a_host_without_the_key_cannot_answer_in_the_name_of_a_domain() {
     for suite in SUITES {
         let mut stage = Stage::new().await;
         let pessoa = stage.world.domain_with("pessoa.lit", &leaf("pessoa.lit", suite));
-        let mut thief = stage.world.domain_with("reis.lit", &leaf("reis.lit", suite));
+        let mut thief = domain_of(&stage, &stage.world.host, "reis.lit", suite);
         thief.own = pessoa.own.clone();
         stage.local.tell(JOSE, ANA, "out").await;
         let theirs = stage.link.show(&thief).await;
