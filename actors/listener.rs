@@ -4,6 +4,8 @@
 //! component's handshake is a task that hands the link over to its LocalLink. Ends when the Router
 //! drains: nothing is accepted any more.
 
+mod handshakes;
+
 use std::net::TcpListener as StdListener;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,16 +19,16 @@ use heteronym_proto::framer::Framer;
 use heteronym_proto::hosted::Entry;
 use heteronym_proto::limits::UNAUTHENTICATED_BYTES;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::host_connection::{HostConnection, Start};
 use crate::local_link::AttachLink;
 use crate::router::Router;
 use crate::{Attach, Config, Shared, Sockets};
+use handshakes::Handshakes;
 
-/// Connections that may be in their handshake at once, per kind of listener.
-const HANDSHAKES: usize = 1024;
+pub use handshakes::Place;
+
 /// After an accept that failed, for want of descriptors for example.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -49,22 +51,22 @@ impl Actor for Listener {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+        let handshakes = Handshakes::new();
         for socket in std::mem::take(&mut self.sockets.federation) {
-            let (shared, router, handshakes) = (self.shared.clone(), self.router.clone(), Arc::clone(&handshakes));
-            let serve = accept(socket, handshakes, move |stream, permit| {
-                HostConnection::launch(&shared, &router, Start::Accepted(stream, permit));
+            let (shared, router, handshakes) = (self.shared.clone(), self.router.clone(), handshakes.clone());
+            let serve = accept(socket, handshakes, move |stream, place| {
+                HostConnection::launch(&shared, &router, Start::Accepted(stream, place));
             });
             ctx.spawn(serve.into_actor(self));
         }
-        let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+        let handshakes = Handshakes::new();
         for socket in std::mem::take(&mut self.sockets.component) {
             let shared = self.shared.clone();
-            let serve = accept(socket, Arc::clone(&handshakes), move |stream, permit| {
+            let serve = accept(socket, handshakes.clone(), move |stream, place| {
                 let (shared, secrets) = (shared.clone(), Arc::new(secrets(&shared.config())));
                 actix_rt::spawn(async move {
                     component(stream, shared, secrets).await;
-                    drop(permit);
+                    drop(place);
                 });
             });
             ctx.spawn(serve.into_actor(self));
@@ -80,22 +82,21 @@ fn secrets(config: &Config) -> Vec<Option<Secret>> {
     config.locals.iter().map(|local| secret(&local.attach)).collect()
 }
 
-async fn accept(
-    socket: StdListener,
-    handshakes: Arc<Semaphore>,
-    mut serve: impl FnMut(std::net::TcpStream, tokio::sync::OwnedSemaphorePermit),
-) {
+async fn accept(socket: StdListener, handshakes: Handshakes, mut serve: impl FnMut(std::net::TcpStream, Place)) {
     let socket = match TcpListener::from_std(socket) {
         Ok(socket) => socket,
         Err(error) => return warn!(%error, "a listener could not be used"),
     };
     loop {
-        let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await else { return };
-        match socket.accept().await.and_then(|(stream, _)| stream.into_std()) {
-            Ok(stream) => {
-                let _ = stream.set_nodelay(true);
-                serve(stream, permit);
-            }
+        let Some(permit) = handshakes.free().await else { return };
+        match socket.accept().await.and_then(|(stream, address)| Ok((stream.into_std()?, address))) {
+            Ok((stream, address)) => match handshakes.take(permit, address.ip()) {
+                Some(place) => {
+                    let _ = stream.set_nodelay(true);
+                    serve(stream, place);
+                }
+                None => debug!(%address, "too many handshakes from this network: not let in"),
+            },
             Err(error) => {
                 warn!(%error, "accept failed");
                 actix_rt::time::sleep(ACCEPT_PAUSE).await;

@@ -14,19 +14,18 @@ use heteronym_proto::negotiation::{Negotiation, Output};
 use heteronym_proto::registry::Target;
 use heteronym_proto::transcript::Exporter;
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::Shared;
 use crate::crypto::JudgeChain;
-use crate::listener::hex;
+use crate::listener::{Place, hex};
 use crate::registry::LookUpAddresses;
 
 /// How a connection begins.
 pub enum Start {
     /// We dial.
     Dial(LinkId, Target),
-    /// Somebody dialled us; the permit counts handshakes.
-    Accepted(StdTcpStream, OwnedSemaphorePermit),
+    /// Somebody dialled us; the place is for the handshake.
+    Accepted(StdTcpStream, Place),
 }
 
 /// An authenticated connection.
@@ -44,10 +43,10 @@ pub(super) struct Connected {
 pub(super) async fn connect(shared: Shared, start: Start) -> Result<Connected, String> {
     match start {
         Start::Dial(_, target) => dial_host(&shared, target).await,
-        Start::Accepted(stream, permit) => {
+        Start::Accepted(stream, place) => {
             let limit = shared.config().limits.connect_timeout;
             let accepted = tokio::time::timeout(limit, accept_host(&shared, stream)).await;
-            drop(permit);
+            drop(place);
             accepted.map_err(|_| "no host stream within the time for connecting".to_owned())?
         }
     }
