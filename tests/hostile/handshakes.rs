@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use heteronym_proto::stream_error::Condition;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
@@ -134,6 +134,25 @@ async fn a_handshake_that_does_not_end_is_cut_off() {
         while !matches!(wire.hear().await, Heard::Closed) {}
     }
     active(&stage, &host).await;
+    stage.end().await;
+}
+
+/// Whoever opens connections without end and says nothing gets so many of the places, and no more.
+#[tokio::test]
+async fn handshakes_from_one_address_are_bounded() {
+    let mut stage = Stage::on(World::configured("[limits]\nconnect_timeout = '5m'").await).await;
+    let mut silent = Vec::new();
+    for _ in 0..64 {
+        silent.push(said(&stage, b"").await);
+    }
+    assert!(rest(said(&stage, b"").await).await.is_empty(), "one too many");
+    stage.talk().await;
+    let elsewhere = TcpSocket::new_v4().unwrap();
+    elsewhere.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let tcp = elsewhere.connect(stage.world.router.federation).await.unwrap();
+    let host = third(&stage).await;
+    host.authenticate(host.secure_over(tcp).await).await.settle().await;
+    drop(silent);
     stage.end().await;
 }
 
