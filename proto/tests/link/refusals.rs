@@ -121,6 +121,8 @@ fn a_request_for_a_domain_that_is_not_hosted_is_refused() {
     let (_, request) = peer.request("pessoa.lit", "saramago.lit", AID);
     peer.say(&Control::Request(Request { responder: name("ghost.lit"), ..request }));
     assert_eq!(peer.control(), refused(Refusal::UnknownDomain));
+    assert!(peer.side.operations.is_empty(), "nobody's key was looked for");
+    assert_eq!(peer.side.stream.records().count(), 0, "and nothing is kept of it");
 }
 
 #[test]
