@@ -8,6 +8,7 @@ mod connecting;
 mod delivering;
 mod link_handle;
 mod operator;
+mod routing;
 mod runs;
 mod status;
 
@@ -25,16 +26,14 @@ use actix::{
 use bytes::BytesMut;
 use futures_util::stream::unfold;
 use heteronym_net::wire::{Reader, Source, pump};
-use heteronym_proto::control::{Aid, UndeliveredReason};
+use heteronym_proto::control::Aid;
 use heteronym_proto::framer::Framer;
-use heteronym_proto::host_stream::{Action, HostStream, HostStreamConfig, Out, PairChange};
+use heteronym_proto::host_stream::{Action, HostStream, HostStreamConfig, Out};
 use heteronym_proto::hosted::Entry;
 use heteronym_proto::limits::{CONTROL_BYTES, UNAUTHENTICATED_BYTES};
 use heteronym_proto::link_choice::LinkId;
 use heteronym_proto::mux::Slot;
 use heteronym_proto::name::Name;
-use heteronym_proto::pair::Pair;
-use heteronym_proto::routes::Route;
 use heteronym_proto::stream_error::{Condition as StreamCondition, StreamError};
 use tokio::sync::Notify;
 use tracing::{debug, info, warn};
@@ -46,8 +45,10 @@ use crate::metrics::{Direction, Metrics};
 use crate::router::{LinkAlive, LinkChosen, LinkEnded, LinkReady, Router};
 use crate::{Config, Gauge, Shared, now};
 use connecting::{Connected, connect};
+use routing::remove_route;
 
 pub use connecting::Start;
+pub use delivering::Undeliverable;
 pub use link_handle::{Batch, LinkHandle, OpenPair, PairMoved, SendStanzas, next_link_id};
 pub use operator::{GetQueues, OfOperator};
 pub use runs::{PairEnded, PairSaid};
@@ -281,44 +282,6 @@ impl HostConnection {
         }
     }
 
-    fn link_handle(&self, ctx: &Context<Self>) -> LinkHandle {
-        let (addr, gauge, router) = (ctx.address(), Arc::clone(&self.gauge), self.router.clone());
-        LinkHandle { id: self.id, addr, gauge, router }
-    }
-
-    fn pair_of(&self, slot: Slot) -> Option<Pair> {
-        self.link.as_ref().map(|link| link.wired.borrow().stream.record(slot).pair.clone())
-    }
-
-    fn route_up(&mut self, slot: Slot, ctx: &mut Context<Self>) {
-        let link = self.link_handle(ctx);
-        let Some(pair) = self.pair_of(slot) else { return };
-        let before = self.shared.routes.insert(pair.clone(), Route::Link { link, slot });
-        if let Some(Route::Link { link, .. }) = before.as_deref()
-            && link.id != self.id
-        {
-            // A link that is gone needs no telling.
-            let _ = link.addr.try_send(PairMoved(pair));
-        }
-    }
-
-    fn route_down(&mut self, slot: Slot) {
-        if let Some(pair) = self.pair_of(slot) {
-            remove_route(&self.shared, self.id, &pair);
-        }
-    }
-
-    fn log_change(&self, slot: Slot, change: &PairChange) {
-        let Some(pair) = self.pair_of(slot) else { return };
-        match change {
-            PairChange::Requested => debug!(%pair, "activation asked for"),
-            PairChange::Activated { initiated, expires } => info!(%pair, initiated, expires, "pair active"),
-            PairChange::Refused(failure) => warn!(%pair, why = failure.text, "pair refused"),
-            PairChange::RefusedPeer(failure) => warn!(%pair, why = failure.text, "refused the peer's request"),
-            PairChange::Deactivated(reason) => info!(%pair, reason = reason.as_str(), "pair ended"),
-        }
-    }
-
     /// Ends the stream: behind what waits, and with an error where there is one.
     fn close(&mut self, error: Option<StreamError>, ctx: &mut Context<Self>) {
         let Some(link) = &self.link else { return ctx.stop() };
@@ -387,13 +350,6 @@ fn log_end(link: LinkId, what: &str, error: &StreamError) {
     } else {
         warn!(link, %error, "{what}");
     }
-}
-
-fn remove_route(shared: &Shared, id: LinkId, pair: &Pair) {
-    shared.routes.remove_if(pair, |route| match route {
-        Route::Link { link, .. } => link.id == id,
-        Route::Local { .. } => false,
-    });
 }
 
 fn reading(reader: Reader) -> impl futures_util::Stream<Item = std::io::Result<Option<BytesMut>>> {
@@ -472,24 +428,6 @@ impl StreamHandler<std::io::Result<Option<BytesMut>>> for HostConnection {
     }
 
     fn finished(&mut self, _: &mut Self::Context) {}
-}
-
-/// A local link could not deliver stanza `n`.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Undeliverable {
-    /// Its number on the stream.
-    pub n: u64,
-    /// Why.
-    pub reason: UndeliveredReason,
-}
-
-impl Handler<Undeliverable> for HostConnection {
-    type Result = ();
-
-    fn handle(&mut self, Undeliverable { n, reason }: Undeliverable, ctx: &mut Self::Context) {
-        self.with_core(ctx, |stream, out| stream.undeliverable(n, reason, out));
-    }
 }
 
 /// What the Router decided about the link (protocol §3).

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
+use actix::{ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
 use heteronym_proto::checker::Scope;
 use heteronym_proto::control::UndeliveredReason;
 use heteronym_proto::host_stream::Delivery;
@@ -87,3 +87,21 @@ const HOLD_BYTES: usize = 4 << 20;
 
 /// How long until a server that is held is looked at again, whatever its gauge says.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// A local link could not deliver stanza `n`.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Undeliverable {
+    /// Its number on the stream.
+    pub n: u64,
+    /// Why.
+    pub reason: UndeliveredReason,
+}
+
+impl Handler<Undeliverable> for HostConnection {
+    type Result = ();
+
+    fn handle(&mut self, Undeliverable { n, reason }: Undeliverable, ctx: &mut Self::Context) {
+        self.with_core(ctx, |stream, out| stream.undeliverable(n, reason, out));
+    }
+}

@@ -1,0 +1,61 @@
+//! The routes that lead to the link: written in stream order, while the core's actions are performed.
+
+use std::sync::Arc;
+
+use actix::{AsyncContext, Context};
+use heteronym_proto::host_stream::PairChange;
+use heteronym_proto::link_choice::LinkId;
+use heteronym_proto::mux::Slot;
+use heteronym_proto::pair::Pair;
+use heteronym_proto::routes::Route;
+use tracing::{debug, info, warn};
+
+use super::{HostConnection, LinkHandle, PairMoved};
+use crate::Shared;
+
+impl HostConnection {
+    pub(super) fn link_handle(&self, ctx: &Context<Self>) -> LinkHandle {
+        let (addr, gauge, router) = (ctx.address(), Arc::clone(&self.gauge), self.router.clone());
+        LinkHandle { id: self.id, addr, gauge, router }
+    }
+
+    pub(super) fn pair_of(&self, slot: Slot) -> Option<Pair> {
+        self.link.as_ref().map(|link| link.wired.borrow().stream.record(slot).pair.clone())
+    }
+
+    pub(super) fn route_up(&mut self, slot: Slot, ctx: &mut Context<Self>) {
+        let link = self.link_handle(ctx);
+        let Some(pair) = self.pair_of(slot) else { return };
+        let before = self.shared.routes.insert(pair.clone(), Route::Link { link, slot });
+        if let Some(Route::Link { link, .. }) = before.as_deref()
+            && link.id != self.id
+        {
+            // A link that is gone needs no telling.
+            let _ = link.addr.try_send(PairMoved(pair));
+        }
+    }
+
+    pub(super) fn route_down(&mut self, slot: Slot) {
+        if let Some(pair) = self.pair_of(slot) {
+            remove_route(&self.shared, self.id, &pair);
+        }
+    }
+
+    pub(super) fn log_change(&self, slot: Slot, change: &PairChange) {
+        let Some(pair) = self.pair_of(slot) else { return };
+        match change {
+            PairChange::Requested => debug!(%pair, "activation asked for"),
+            PairChange::Activated { initiated, expires } => info!(%pair, initiated, expires, "pair active"),
+            PairChange::Refused(failure) => warn!(%pair, why = failure.text, "pair refused"),
+            PairChange::RefusedPeer(failure) => warn!(%pair, why = failure.text, "refused the peer's request"),
+            PairChange::Deactivated(reason) => info!(%pair, reason = reason.as_str(), "pair ended"),
+        }
+    }
+}
+
+pub(super) fn remove_route(shared: &Shared, id: LinkId, pair: &Pair) {
+    shared.routes.remove_if(pair, |route| match route {
+        Route::Link { link, .. } => link.id == id,
+        Route::Local { .. } => false,
+    });
+}
