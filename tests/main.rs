@@ -23,3 +23,4 @@ mod rules;
 mod servers_run;
 mod stanzas;
 mod support;
+mod tidy;
