@@ -9,6 +9,7 @@ pub mod component;
 mod conditions;
 pub mod control;
 pub mod crypto;
+pub mod dialback;
 pub mod domain_pair;
 pub mod element;
 mod escape;
