@@ -3,6 +3,7 @@
 //! No socket, no clock, no randomness and no runtime lives here: bytes, `now` and random bytes come
 //! in as arguments, and what is to be done goes out as values. See `docs/protocol.md`.
 
+pub mod acks;
 pub mod activation;
 pub mod checker;
 pub mod component;
