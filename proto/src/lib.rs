@@ -6,6 +6,7 @@
 pub mod acks;
 pub mod activation;
 pub mod checker;
+pub mod classic;
 pub mod component;
 mod conditions;
 pub mod control;

@@ -79,3 +79,7 @@ pub const PAIRS: usize = 1 << 20;
 pub const UNPROVEN_PAIRS: usize = 4 * PENDING_ACTIVATIONS;
 /// Domains that a peer may hold at once; holds of more are not heard.
 pub const HELD_DOMAINS: usize = 1 << 16;
+/// How long a verdict on a dialback key may take: the other side looks names up and connects for it.
+pub const DIALBACK_WAIT: Duration = Duration::from_secs(30);
+/// Remote domains that one classic stream may prove; each is a name and a check of its own.
+pub const PROVED_DOMAINS: usize = 4096;

@@ -1,6 +1,7 @@
 //! Streams from their first byte: negotiation between hosts, component links, and what a local
 //! server may send.
 
+mod classic;
 mod component;
 mod end;
 mod hostile;
