@@ -32,6 +32,7 @@ pub mod negotiation;
 pub mod now;
 pub mod pair;
 pub mod pairs;
+pub mod pins;
 pub mod refusal;
 pub mod registry;
 pub mod routes;
