@@ -46,3 +46,4 @@ pub mod suite;
 pub mod traffic;
 pub mod transcript;
 pub mod waiting;
+pub mod way;

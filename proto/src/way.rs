@@ -1,0 +1,138 @@
+//! Which way the stanzas for a remote domain take: a link, classic S2S, or back (protocol §2).
+
+use crate::registry::{Service, Target};
+use crate::stanza_error::Condition;
+
+/// Federation or classic S2S, for a remote domain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Policy {
+    /// Federation where it is offered, classic S2S otherwise.
+    #[default]
+    Prefer,
+    /// Federation and nothing else.
+    Require,
+    /// Classic S2S and nothing else.
+    Off,
+}
+
+/// What counts besides the look-up.
+#[derive(Clone, Copy, Debug)]
+pub struct Circumstances {
+    /// The policy for the domain.
+    pub policy: Policy,
+    /// Whether classic S2S may be used at all.
+    pub classic: bool,
+    /// Whether the domain was activated lately.
+    pub pinned: bool,
+}
+
+/// Where stanzas go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Over a link to one of these hosts.
+    Federation(Vec<Target>),
+    /// Over a stream of classic S2S.
+    Classic,
+    /// Back to their senders, with a text for people.
+    Back(Condition, String),
+}
+
+impl Circumstances {
+    /// The way, after a look-up of the domain's federation record.
+    #[must_use]
+    pub fn way(&self, service: Service) -> Way {
+        match (self.policy, service) {
+            (Policy::Off, _) => self.classic(Condition::RemoteServerNotFound, "the policy for this domain is \"off\""),
+            (Policy::Prefer | Policy::Require, Service::Offered(targets)) => Way::Federation(targets),
+            (Policy::Require, Service::Absent) => {
+                let text = "the domain has no federation record, and the policy for it is \"require\"";
+                Way::Back(Condition::RemoteServerNotFound, text.to_owned())
+            }
+            (Policy::Prefer, Service::Absent) if self.pinned => {
+                let text = "the domain has no federation record any more, and is pinned";
+                Way::Back(Condition::RemoteServerTimeout, text.to_owned())
+            }
+            (Policy::Prefer, Service::Absent) => {
+                self.classic(Condition::RemoteServerNotFound, "the domain has no federation record")
+            }
+            (Policy::Prefer | Policy::Require, Service::Failed(why)) => self.instead(&why),
+        }
+    }
+
+    /// The way where the host cannot be known or reached: `why`. Where it *refused*, there is none.
+    #[must_use]
+    pub fn instead(&self, why: &str) -> Way {
+        if self.policy == Policy::Prefer && !self.pinned {
+            return self.classic(Condition::RemoteServerTimeout, why);
+        }
+        Way::Back(Condition::RemoteServerTimeout, why.to_owned())
+    }
+
+    fn classic(&self, condition: Condition, why: &str) -> Way {
+        if self.classic {
+            return Way::Classic;
+        }
+        Way::Back(condition, format!("{why}, and classic S2S is switched off"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PREFER: Circumstances = Circumstances { policy: Policy::Prefer, classic: true, pinned: false };
+
+    fn back(way: &Way) -> Option<Condition> {
+        match way {
+            Way::Back(condition, _) => Some(*condition),
+            Way::Federation(_) | Way::Classic => None,
+        }
+    }
+
+    #[test]
+    fn federation_where_it_is_offered() {
+        let offered = Service::from_records([("xmpp.other.isp", 5270, 0)]);
+        for policy in [Policy::Prefer, Policy::Require] {
+            for pinned in [false, true] {
+                let way = Circumstances { policy, pinned, classic: true }.way(offered.clone());
+                assert!(matches!(way, Way::Federation(targets) if targets.len() == 1));
+            }
+        }
+        assert_eq!(Circumstances { policy: Policy::Off, ..PREFER }.way(offered), Way::Classic);
+    }
+
+    #[test]
+    fn classic_where_it_is_not_and_where_it_cannot_be_known() {
+        assert_eq!(PREFER.way(Service::Absent), Way::Classic);
+        assert_eq!(PREFER.way(Service::Failed("SERVFAIL".to_owned())), Way::Classic);
+        assert_eq!(PREFER.instead("connection refused"), Way::Classic);
+    }
+
+    #[test]
+    fn a_pinned_domain_does_not_fall_back() {
+        let pinned = Circumstances { pinned: true, ..PREFER };
+        assert_eq!(back(&pinned.way(Service::Absent)), Some(Condition::RemoteServerTimeout));
+        assert_eq!(back(&pinned.way(Service::Failed(String::new()))), Some(Condition::RemoteServerTimeout));
+        assert_eq!(back(&pinned.instead("")), Some(Condition::RemoteServerTimeout));
+        let off = Circumstances { policy: Policy::Off, ..pinned };
+        assert_eq!(off.way(Service::Absent), Way::Classic, "an operator can say so at once");
+    }
+
+    #[test]
+    fn where_federation_is_required_nothing_else_is_used() {
+        let required = Circumstances { policy: Policy::Require, ..PREFER };
+        assert_eq!(back(&required.way(Service::Absent)), Some(Condition::RemoteServerNotFound));
+        assert_eq!(back(&required.instead("")), Some(Condition::RemoteServerTimeout));
+    }
+
+    #[test]
+    fn without_classic_stanzas_go_back() {
+        let without = Circumstances { classic: false, ..PREFER };
+        assert_eq!(back(&without.way(Service::Absent)), Some(Condition::RemoteServerNotFound));
+        assert_eq!(back(&without.instead("")), Some(Condition::RemoteServerTimeout));
+        assert_eq!(
+            back(&Circumstances { policy: Policy::Off, ..without }.way(Service::Absent)),
+            Some(Condition::RemoteServerNotFound)
+        );
+    }
+}
