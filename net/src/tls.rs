@@ -1,4 +1,4 @@
-//! Mutual TLS 1.3 between hosts.
+//! Mutual TLS 1.3 between hosts; TLS of classic S2S is in [`ServerTls`].
 //!
 //! # Who is judged when
 //!
@@ -34,10 +34,12 @@ use crate::wire::{BATCH, Stream};
 
 mod certificates;
 mod error;
+mod server;
 mod verifier;
 
 pub use certificates::Certificates;
 pub use error::TlsError;
+pub use server::{ServerSecured, ServerTls};
 
 use verifier::Deferred;
 
@@ -97,10 +99,7 @@ impl HostTls {
     ///
     /// Why the handshake failed. There is no time-out in here.
     pub async fn connect(&self, tcp: TcpStream, server_name: &str) -> Result<Secured, TlsError> {
-        let name = match ServerName::try_from(server_name) {
-            Ok(name @ ServerName::DnsName(_)) => name.to_owned(),
-            _ => return Err(TlsError::BadName(server_name.escape_debug().to_string())),
-        };
+        let name = self::server_name(server_name)?;
         let io = BufReader::with_capacity(BATCH, tcp);
         let handshake = self.connector.connect_with(name, io, |session| session.set_buffer_limit(Some(UNSENT)));
         let tls = handshake.await.map_err(TlsError::from_io)?;
@@ -119,6 +118,13 @@ impl HostTls {
         let tls = handshake.await.map_err(TlsError::from_io)?;
         let server_name = tls.get_ref().1.server_name().map(str::to_ascii_lowercase);
         Secured::new(tls.into(), server_name)
+    }
+}
+
+fn server_name(name: &str) -> Result<ServerName<'static>, TlsError> {
+    match ServerName::try_from(name) {
+        Ok(name @ ServerName::DnsName(_)) => Ok(name.to_owned()),
+        _ => Err(TlsError::BadName(name.escape_debug().to_string())),
     }
 }
 
@@ -168,7 +174,7 @@ fn client(provider: &Arc<CryptoProvider>, certificates: &Certificates) -> Result
     let mut config = ClientConfig::builder_with_provider(Arc::clone(provider))
         .with_protocol_versions(&[&TLS13])?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Deferred::new(provider)))
+        .with_custom_certificate_verifier(Arc::new(Deferred::of_hosts(provider)))
         .with_client_cert_resolver(certificates.host());
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.resumption = Resumption::disabled();
@@ -178,7 +184,7 @@ fn client(provider: &Arc<CryptoProvider>, certificates: &Certificates) -> Result
 fn server(provider: &Arc<CryptoProvider>, certificates: Arc<Certificates>) -> Result<ServerConfig, rustls::Error> {
     let mut config = ServerConfig::builder_with_provider(Arc::clone(provider))
         .with_protocol_versions(&[&TLS13])?
-        .with_client_cert_verifier(Arc::new(Deferred::new(provider)))
+        .with_client_cert_verifier(Arc::new(Deferred::of_hosts(provider)))
         .with_cert_resolver(certificates);
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});

@@ -57,7 +57,7 @@ impl fmt::Debug for Certificates {
     }
 }
 
-fn certified(key: Arc<dyn DomainKey>) -> Arc<CertifiedKey> {
+pub(super) fn certified(key: Arc<dyn DomainKey>) -> Arc<CertifiedKey> {
     let chain = key.chain().iter().map(|der| CertificateDer::from(der.clone())).collect();
     Arc::new(CertifiedKey::new(chain, Arc::new(TlsKey(key))))
 }

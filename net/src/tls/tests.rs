@@ -51,7 +51,7 @@ async fn foreign(accepts: &HostTls, change: impl FnOnce(&mut ClientConfig)) -> (
         .with_protocol_versions(&[&TLS13])
         .unwrap()
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Deferred::new(&provider)))
+        .with_custom_certificate_verifier(Arc::new(Deferred::of_hosts(&provider)))
         .with_no_client_auth();
     change(&mut config);
     let (dialled, accepted) = sockets().await;

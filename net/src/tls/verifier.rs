@@ -1,7 +1,7 @@
 //! The half of certificate checking that belongs into the handshake: does the peer hold the key?
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
@@ -11,11 +11,25 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 #[derive(Debug)]
 pub(super) struct Deferred {
     algorithms: WebPkiSupportedAlgorithms,
+    between: Ends,
+}
+
+/// Whom it serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ends {
+    /// Both show a certificate, in TLS 1.3.
+    Hosts,
+    /// Who dials may show none, and TLS 1.2 will do.
+    Servers,
 }
 
 impl Deferred {
-    pub(super) fn new(provider: &CryptoProvider) -> Self {
-        Self { algorithms: provider.signature_verification_algorithms }
+    pub(super) fn of_hosts(provider: &CryptoProvider) -> Self {
+        Self { algorithms: provider.signature_verification_algorithms, between: Ends::Hosts }
+    }
+
+    pub(super) fn of_servers(provider: &CryptoProvider) -> Self {
+        Self { algorithms: provider.signature_verification_algorithms, between: Ends::Servers }
     }
 
     fn verify(
@@ -26,11 +40,18 @@ impl Deferred {
     ) -> Result<HandshakeSignatureValid, Error> {
         verify_tls13_signature(message, certificate, signed, &self.algorithms)
     }
-}
 
-/// TLS 1.2 is not even compiled in; should it ever be, it still verifies nothing here.
-fn too_old() -> Error {
-    Error::General("TLS 1.2 is not spoken here".to_owned())
+    fn verify_old(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        match self.between {
+            Ends::Hosts => Err(Error::General("TLS 1.2 is not spoken between hosts".to_owned())),
+            Ends::Servers => verify_tls12_signature(message, certificate, signed, &self.algorithms),
+        }
+    }
 }
 
 impl ServerCertVerifier for Deferred {
@@ -47,11 +68,11 @@ impl ServerCertVerifier for Deferred {
 
     fn verify_tls12_signature(
         &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signed: &DigitallySignedStruct,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        Err(too_old())
+        self.verify_old(message, certificate, signed)
     }
 
     fn verify_tls13_signature(
@@ -69,6 +90,10 @@ impl ServerCertVerifier for Deferred {
 }
 
 impl ClientCertVerifier for Deferred {
+    fn client_auth_mandatory(&self) -> bool {
+        self.between == Ends::Hosts
+    }
+
     /// No hints: a peer's host has one certificate, whoever signed it.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
@@ -85,11 +110,11 @@ impl ClientCertVerifier for Deferred {
 
     fn verify_tls12_signature(
         &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signed: &DigitallySignedStruct,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        Err(too_old())
+        self.verify_old(message, certificate, signed)
     }
 
     fn verify_tls13_signature(
