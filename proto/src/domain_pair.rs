@@ -92,6 +92,18 @@ impl Failure {
     fn ours(refusal: Refusal, text: impl Into<String>) -> Self {
         Self { refusal, said_by: SaidBy::Us, text: text.into() }
     }
+
+    /// Whether it is a domain of ours that cannot be shown: its certificate is missing or over.
+    #[must_use]
+    pub fn is_our_own(&self) -> bool {
+        self.refusal == Refusal::UnknownDomain && self.said_by == SaidBy::Us
+    }
+
+    /// What the sender of a stanza reads, who need not know what our files are called.
+    #[must_use]
+    pub fn text_for_sender(&self) -> &str {
+        if self.is_our_own() { "the certificate of this domain cannot be used at the moment" } else { &self.text }
+    }
 }
 
 impl From<Refusal> for Failure {

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::timers::Timer;
 use super::{Action, HostStream, Out};
 use crate::control::{DeactivateReason, UndeliveredReason};
-use crate::domain_pair::{Failure, SaidBy};
+use crate::domain_pair::Failure;
 use crate::limits::{PAIRS, UNPROVEN_PAIRS};
 use crate::mux::{QueueFull, Slot};
 use crate::now::Now;
@@ -118,7 +118,8 @@ impl HostStream {
     pub(super) fn bounce_all(&mut self, slot: Slot, failure: &Failure, out: &mut Out) {
         let (condition, reason) = (condition_of(failure), failure.refusal.reason());
         for parcel in self.mux.take(slot) {
-            out.actions.push(Action::Bounce { stanza: parcel.bytes, condition, reason, text: failure.text.clone() });
+            let (stanza, text) = (parcel.bytes, failure.text_for_sender().to_owned());
+            out.actions.push(Action::Bounce { stanza, condition, reason, text });
         }
     }
 
@@ -188,8 +189,7 @@ impl HostStream {
 /// What the sender of a stanza is told when the pair was refused.
 fn condition_of(failure: &Failure) -> Condition {
     match failure.refusal {
-        // It is our own domain that cannot be shown: its certificate is missing or over.
-        Refusal::UnknownDomain if failure.said_by == SaidBy::Us => Condition::InternalServerError,
+        Refusal::UnknownDomain if failure.is_our_own() => Condition::InternalServerError,
         Refusal::UnknownDomain => Condition::RemoteServerNotFound,
         Refusal::Policy => Condition::NotAllowed,
         Refusal::UnsupportedSuite | Refusal::UntrustedCertificate | Refusal::NotDelegated | Refusal::BadProof => {

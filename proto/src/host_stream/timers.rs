@@ -125,10 +125,8 @@ impl HostStream {
         if self.mux.is_open(slot) {
             return;
         }
-        let text = match &self.pairs.get(slot).last_error {
-            Some(error) => format!("the pair could not be activated in time: {error}"),
-            None => "the pair could not be activated in time".to_owned(),
-        };
+        // Why not is the operator's: the record has it.
+        let text = "the pair could not be activated in time".to_owned();
         for parcel in self.mux.take_overdue(slot, now.instant, self.config.limits.stanza_wait) {
             let (condition, reason) = (Condition::RemoteServerTimeout, "overdue");
             out.actions.push(Action::Bounce { stanza: parcel.bytes, condition, reason, text: text.clone() });
