@@ -45,6 +45,8 @@ pub const UNAUTHENTICATED_BYTES: usize = 16 << 10;
 /// Bytes of the language of a stream: it is added to each of its stanzas that states none. Tags of
 /// 35 bytes are the longest that are in use (BCP 47 §4.4.1).
 pub const LANGUAGE_BYTES: usize = 64;
+/// Characters of the text of a peer's stream error that are kept, for the log and the status page.
+pub const ERROR_TEXT_CHARS: usize = 512;
 /// Depth of nested elements in a stanza; real ones stay below 30.
 pub const DEPTH: usize = 128;
 /// Attributes of one element, namespace declarations included.

@@ -8,6 +8,7 @@ use crate::conditions::conditions;
 use crate::element::Element;
 use crate::escape::push_text;
 use crate::header::STREAM_NAMESPACE;
+use crate::limits::ERROR_TEXT_CHARS;
 
 /// The namespace of the conditions and of the text.
 const NAMESPACE: &str = "urn:ietf:params:xml:ns:xmpp-streams";
@@ -104,7 +105,7 @@ impl StreamError {
         }
         let defined = || element.children().filter(|child| child.namespace() == NAMESPACE);
         let condition = defined().find_map(|child| Condition::parse(child.name()));
-        let text = defined().find(|child| child.name() == "text").map(|child| child.text().to_owned());
+        let text = defined().find(|child| child.name() == "text").map(|child| in_one_line(child.text()));
         Some(Self { condition: condition.unwrap_or(Condition::UndefinedCondition), text })
     }
 
@@ -121,6 +122,12 @@ impl StreamError {
         out.extend_from_slice(STREAM_END);
         out.into()
     }
+}
+
+/// What a stranger says goes to the log and the status page: short, and without a line of its own.
+fn in_one_line(text: &str) -> String {
+    let visible = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().take(ERROR_TEXT_CHARS).map(visible).collect()
 }
 
 impl From<Condition> for StreamError {
@@ -165,6 +172,17 @@ mod tests {
         let expected =
             "<stream:error><reset xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>";
         assert_eq!(bytes, expected);
+    }
+
+    #[test]
+    fn a_text_of_the_peers_is_one_short_line() {
+        let end = |text: &str| {
+            let error = StreamError::new(Condition::PolicyViolation, text).to_bytes();
+            read(error.strip_suffix(STREAM_END).unwrap()).unwrap()
+        };
+        let forged = end("bye\n2026-01-01 ERROR heteronym: \u{9b}31mforged\r");
+        assert_eq!(forged.text.as_deref(), Some("bye 2026-01-01 ERROR heteronym:  31mforged "));
+        assert_eq!(end(&"é".repeat(100_000)).text, Some("é".repeat(ERROR_TEXT_CHARS)));
     }
 
     #[test]
