@@ -2,7 +2,7 @@
 //!
 //! It is about the addresses of users. Names of domains and hosts alone are shown everywhere.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// How much of an address a log line may show.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,11 +34,16 @@ pub struct Shown<'a> {
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.how {
-            Jids::Full => f.write_str(self.jid),
-            Jids::Domain => f.write_str(domain(self.jid)),
+            Jids::Full => write_visible(f, self.jid),
+            Jids::Domain => write_visible(f, domain(self.jid)),
             Jids::None => f.write_str("…"),
         }
     }
+}
+
+/// Without control characters: an address must not begin a line of the log.
+fn write_visible(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    text.chars().try_for_each(|c| if c.is_control() { write!(f, "{}", c.escape_default()) } else { f.write_char(c) })
 }
 
 impl fmt::Debug for Shown<'_> {
@@ -65,5 +70,12 @@ mod tests {
         assert_eq!(Jids::Domain.show("reis.lit").to_string(), "reis.lit");
         assert_eq!(Jids::None.show(jid).to_string(), "…");
         assert_eq!(format!("{:?}", Jids::Domain.show(jid)), "reis.lit", "no way round");
+    }
+
+    #[test]
+    fn an_address_begins_no_line() {
+        let jid = "a@b.lit/x\n2026-01-01 ERROR forged\u{9b}é";
+        assert_eq!(Jids::Full.show(jid).to_string(), r"a@b.lit/x\n2026-01-01 ERROR forged\u{9b}é");
+        assert_eq!(Jids::Domain.show("b\n.lit").to_string(), r"b\n.lit");
     }
 }
