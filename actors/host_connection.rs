@@ -129,9 +129,9 @@ impl HostConnection {
     }
 
     fn new(shared: Shared, router: Addr<Router>, start: Start) -> Self {
-        let (id, dialled) = match &start {
-            Start::Dial(id, target) => (*id, Some(target.host.clone())),
-            Start::Accepted(..) => (next_link_id(), None),
+        let (id, dialled, address) = match &start {
+            Start::Dial(id, target) => (*id, Some(target.host.clone()), None),
+            Start::Accepted(stream, _) => (next_link_id(), None, stream.peer_addr().ok()),
         };
         Self {
             id,
@@ -144,7 +144,7 @@ impl HostConnection {
             framer: Framer::new(UNAUTHENTICATED_BYTES),
             children: HashMap::new(),
             timer: None,
-            address: None,
+            address,
             bytes_in: 0,
             idle_mark: 0,
             ending: false,
@@ -181,7 +181,7 @@ impl HostConnection {
     fn failed(&mut self, why: String, ctx: &mut Context<Self>) {
         match &self.dialled {
             Some(peer) => warn!(%peer, why, "the host could not be reached"),
-            None => info!(address = ?self.address, why, "a host was not let in"),
+            None => info!(address = self.address.map(tracing::field::display), why, "a host was not let in"),
         }
         self.why_ended = Some(why);
         ctx.stop();

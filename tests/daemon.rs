@@ -1,8 +1,8 @@
 //! The daemon as a process: its signals, its log, its end.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
-use std::net::SocketAddr;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -21,12 +21,13 @@ struct Daemon {
     log: Receiver<String>,
     admin: SocketAddr,
     component: SocketAddr,
+    federation: SocketAddr,
 }
 
 /// `log` is the section of that name.
 fn text(log: &str) -> String {
     format!(
-        "[host]\nname = 'xmpp.my.isp'\n[tls]\nroots = ['root.pem']\n[listen]\nfederation = []\ns2s = []\n\
+        "[host]\nname = 'xmpp.my.isp'\n[tls]\nroots = ['root.pem']\n[listen]\nfederation = ['127.0.0.1:0']\ns2s = []\n\
          component = ['127.0.0.1:0']\nlocal_s2s = []\nadmin = ['127.0.0.1:0']\n[log]\n{log}\n\
          [[local]]\nname = 'one'\ndomains = ['saramago.lit']\nattach = {{ kind = 'component', secret = 's3cret' }}\n\
          [federation.domains.'off.lit']\npolicy = 'off'\n"
@@ -52,9 +53,9 @@ impl Daemon {
             let line = heard(&log, &format!("listener=\"{listener}\""));
             line.rsplit_once("address=").unwrap().1.trim().parse().unwrap()
         };
-        let (component, admin) = (address("component"), address("admin"));
+        let (federation, component, admin) = (address("federation"), address("component"), address("admin"));
         heard(&log, "running");
-        Self { folder, process, log, admin, component }
+        Self { folder, process, log, admin, component, federation }
     }
 
     fn write(&self, text: &str) {
@@ -96,7 +97,7 @@ fn sighup_reloads_and_tells_the_log_every_error() {
     daemon.signal("HUP");
     heard(&daemon.log, "not reloaded: log.level = \"loud\"");
     heard(&daemon.log, "not reloaded: log.format = \"poem\"");
-    daemon.write(&text("format = 'json'").replace("federation = []", "federation = ['127.0.0.1:0']"));
+    daemon.write(&text("format = 'json'").replace("federation = ['127.0.0.1:0']", "federation = []"));
     daemon.signal("HUP");
     heard(&daemon.log, "reloaded");
     heard(&daemon.log, "listen.federation");
@@ -124,6 +125,15 @@ fn a_drain_is_answered_and_ends_the_process_well() {
     let (lines, code) = daemon.finish();
     assert_eq!(code, Some(0), "{lines:?}");
     assert!(lines.last().is_some_and(|line| line.contains("ended")), "{lines:?}");
+}
+
+#[test]
+fn the_log_says_where_a_host_came_from_that_was_not_let_in() {
+    let daemon = Daemon::start("level = 'info'");
+    let mut stranger = TcpStream::connect(daemon.federation).unwrap();
+    stranger.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    let line = heard(&daemon.log, "a host was not let in");
+    assert!(line.contains(&format!("address={}", stranger.local_addr().unwrap())), "{line}");
 }
 
 /// What a line shows of `jose@saramago.lit/odes`, whose stanza has nowhere to go.
