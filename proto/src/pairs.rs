@@ -1,12 +1,13 @@
 //! The pairs of one link: what is left of a pair when its actor is parked.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
 
 use crate::activation::Proven;
 use crate::control::Aid;
 use crate::domain_pair::Failure;
 use crate::mux::Slot;
+use crate::name::Name;
 use crate::pair::{AsPair, Pair};
 use crate::transcript::Confirmation;
 
@@ -150,12 +151,14 @@ impl PairRecord {
     }
 }
 
-/// All pairs of a link, by slot, by names and by the id of a run.
+/// All pairs of a link, by slot, by names, by the peer's domain and by the id of a run.
 #[derive(Debug, Default)]
 pub struct Pairs {
     records: Vec<PairRecord>,
     by_name: HashMap<Pair, Slot>,
     by_aid: HashMap<Aid, Slot>,
+    /// A peer may hold one domain after the other: that must not cost a look at every pair.
+    by_remote: BTreeSet<(Name, Slot)>,
 }
 
 impl Pairs {
@@ -175,6 +178,7 @@ impl Pairs {
     pub fn add(&mut self, slot: Slot, pair: Pair) {
         debug_assert_eq!(slot as usize, self.records.len(), "slots are given out in order");
         self.by_name.insert(pair.clone(), slot);
+        self.by_remote.insert((pair.remote.clone(), slot));
         self.records.push(PairRecord::new(pair));
     }
 
@@ -182,6 +186,8 @@ impl Pairs {
     pub(crate) fn replace(&mut self, slot: Slot, pair: Pair) {
         let before = std::mem::replace(&mut self.records[slot as usize], PairRecord::new(pair.clone()));
         self.by_name.remove(&before.pair);
+        self.by_remote.remove(&(before.pair.remote, slot));
+        self.by_remote.insert((pair.remote.clone(), slot));
         self.by_name.insert(pair, slot);
     }
 
@@ -206,6 +212,12 @@ impl Pairs {
         &mut self.records[slot as usize]
     }
 
+    /// The records of all pairs with `domain`, the peer's, with their slots.
+    pub(crate) fn with_remote<'a>(&'a self, domain: &Name) -> impl Iterator<Item = (Slot, &'a PairRecord)> + use<'a> {
+        let all = (domain.clone(), Slot::MIN)..=(domain.clone(), Slot::MAX);
+        self.by_remote.range(all).map(|(_, slot)| (*slot, self.get(*slot)))
+    }
+
     /// All records with their slots.
     pub fn iter(&self) -> impl Iterator<Item = (Slot, &PairRecord)> {
         (0..).zip(&self.records)
@@ -221,5 +233,30 @@ impl Pairs {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(local: &str, remote: &str) -> Pair {
+        Pair { local: Name::parse(local).unwrap(), remote: Name::parse(remote).unwrap() }
+    }
+
+    #[test]
+    fn pairs_are_found_by_the_peers_domain_also_where_a_slot_changes_hands() {
+        let mut pairs = Pairs::default();
+        for (slot, (local, remote)) in (0..).zip([("a.lit", "x.lit"), ("a.lit", "y.lit"), ("b.lit", "x.lit")]) {
+            pairs.add(slot, pair(local, remote));
+        }
+        let slots = |pairs: &Pairs, remote| {
+            pairs.with_remote(&Name::parse(remote).unwrap()).map(|(slot, _)| slot).collect::<Vec<_>>()
+        };
+        assert_eq!(slots(&pairs, "x.lit"), [0, 2]);
+        pairs.replace(0, pair("a.lit", "z.lit"));
+        assert_eq!(slots(&pairs, "x.lit"), [2]);
+        assert_eq!(slots(&pairs, "z.lit"), [0]);
+        assert_eq!(slots(&pairs, "xx.lit"), [0; 0]);
     }
 }

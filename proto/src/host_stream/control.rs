@@ -154,9 +154,9 @@ impl HostStream {
     fn usable_slots_to(&self, domain: &Name) -> Vec<Slot> {
         let to = |(slot, record): (Slot, &PairRecord)| {
             let usable = record.active.is_some() || matches!(record.run, Some(Run::Activating(..)));
-            (usable && record.pair.remote == *domain).then_some(slot)
+            usable.then_some(slot)
         };
-        self.pairs.iter().filter_map(to).collect()
+        self.pairs.with_remote(domain).filter_map(to).collect()
     }
 }
 
