@@ -161,6 +161,8 @@ pub struct HostStream {
     chosen: bool,
     /// When a link that nobody has chosen ends.
     choose_by: Option<Instant>,
+    /// When the certificate ends that the peer host showed.
+    certificate_end: Option<Instant>,
     closing: bool,
     /// The end was asked for: what the peer sends does not count any more.
     over: bool,
@@ -208,6 +210,7 @@ impl HostStream {
             setting,
             random,
             chosen: false,
+            certificate_end: None,
             closing: false,
             over: false,
             pairs: Pairs::default(),
@@ -222,6 +225,19 @@ impl HostStream {
             pings: 0,
             held: HashSet::new(),
             peer_lang,
+        }
+    }
+
+    /// The certificate that the peer host showed is good until then, Unix seconds, and the link as long
+    /// (RFC 6120 §13.7.2.3).
+    pub fn end_with_certificate(&mut self, now: Now, unix: u64) {
+        self.certificate_end = Some(now.at_unix(unix.saturating_add(1)));
+    }
+
+    fn end_unless_certified(&mut self, now: Now, out: &mut Out) {
+        if self.certificate_end.take_if(|end| *end <= now.instant).is_some() {
+            let text = format!("the certificate of {} has ended", self.peer);
+            self.end(StreamError::new(StreamCondition::Reset, text), out);
         }
     }
 
@@ -312,7 +328,7 @@ impl HostStream {
     /// When [`Self::handle_timeout`] is to be called.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.timers.first().into_iter().chain(self.choose_by).min()
+        self.timers.first().into_iter().chain(self.choose_by).chain(self.certificate_end).min()
     }
 
     /// Appends about `room` bytes for the socket.

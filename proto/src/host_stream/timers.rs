@@ -67,6 +67,7 @@ impl HostStream {
     /// Does what the time has come for.
     pub fn handle_timeout(&mut self, now: Now, out: &mut Out) {
         self.end_unless_chosen(now, out);
+        self.end_unless_certified(now, out);
         while let Some((slot, timer)) = self.timers.pop_due(now.instant) {
             match timer {
                 Timer::RunEnds => self.run_timed_out(now, slot, out),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use heteronym_proto::control::{About, Control};
 use heteronym_proto::refusal::Refusal;
 use heteronym_proto::stanza_error::Condition;
+use heteronym_proto::stream_error::{Condition as StreamCondition, StreamError};
 use heteronym_proto::suite::KeyType;
 
 use crate::bench::{Link, MINE, OTHER, Setup, UNIX, name, pair};
@@ -167,6 +168,20 @@ fn the_end_of_a_certificate_ends_its_pairs() {
         assert!(whose.contains("certificate"), "{whose}");
         link.expect_usable("camoes.lit", "sophia.lit");
     }
+}
+
+/// RFC 6120 §13.7.2.3.
+#[test]
+fn the_end_of_the_peer_hosts_certificate_ends_the_link() {
+    let mut link = Link::new();
+    link.activate("pessoa.lit", "saramago.lit");
+    link.mine.stream.end_with_certificate(link.now, UNIX + 3600);
+    link.advance(HOUR);
+    assert_eq!(link.mine.closed, None, "its last second is good");
+    link.advance(Duration::from_secs(1));
+    let expected = StreamError::new(StreamCondition::Reset, "the certificate of xmpp.other.isp has ended");
+    assert_eq!(link.mine.closed, Some(Some(expected)));
+    assert!(link.mine.stream.deadline().is_none_or(|at| at > link.now.instant), "said once");
 }
 
 #[test]
