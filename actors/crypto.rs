@@ -86,9 +86,9 @@ impl Handler<Perform> for Crypto {
     }
 }
 
-/// Judges the certificate chain of a peer host.
+/// Judges the certificate chain of a peer host: until when it is good, Unix seconds.
 #[derive(Message)]
-#[rtype(result = "Option<Result<(), String>>")]
+#[rtype(result = "Option<Result<u64, String>>")]
 pub struct JudgeChain {
     /// DER, leaf first.
     pub chain: Vec<Vec<u8>>,
@@ -97,10 +97,10 @@ pub struct JudgeChain {
 }
 
 impl Handler<JudgeChain> for Crypto {
-    type Result = Option<Result<(), String>>;
+    type Result = Option<Result<u64, String>>;
 
     fn handle(&mut self, JudgeChain { chain, name }: JudgeChain, _: &mut Self::Context) -> Self::Result {
-        caught(|| self.ring.judge(&chain, &name))
+        caught(|| self.ring.judge_host(&chain, &name))
     }
 }
 
@@ -136,6 +136,12 @@ impl KeyRing {
     fn judge(&self, chain: &[Vec<u8>], name: &Name) -> Result<(), String> {
         let roots = self.held().roots.clone();
         roots.check(chain, name.as_str(), crate::now().unix).map_err(|untrusted| untrusted.to_string())
+    }
+
+    fn judge_host(&self, chain: &[Vec<u8>], name: &Name) -> Result<u64, String> {
+        self.judge(chain, name)?;
+        let leaf = chain.first().ok_or("the chain is empty")?;
+        Facts::read(leaf).map(|leaf| leaf.not_after).map_err(|error| error.to_string())
     }
 
     fn key(&self, domain: &Name) -> KeyOf {

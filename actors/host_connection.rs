@@ -156,10 +156,12 @@ impl HostConnection {
     }
 
     fn connected(&mut self, connected: Connected, ctx: &mut Context<Self>) {
-        let Connected { reader, writer, mut framer, exporter, address, peer, lang } = connected;
+        let Connected { reader, writer, mut framer, exporter, address, peer, lang, certified_until } = connected;
         let config = self.shared.config();
         framer.set_max_bytes(config.limits.stanza_bytes.max(CONTROL_BYTES));
-        let stream = HostStream::new(stream_config(&config), peer.clone(), exporter, lang, system_random(), now());
+        let (config, now) = (stream_config(&config), now());
+        let mut stream = HostStream::new(config, peer.clone(), exporter, lang, system_random(), now);
+        stream.end_with_certificate(now, certified_until);
         let (gauge, metrics) = (Arc::clone(&self.gauge), Arc::clone(&self.shared.metrics));
         let wired = Wired { stream, closed: false, bytes_out: 0, gauge, metrics };
         let (wired, wake) = (Rc::new(RefCell::new(wired)), Rc::new(Notify::new()));

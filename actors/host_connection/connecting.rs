@@ -37,6 +37,8 @@ pub(super) struct Connected {
     pub(super) address: SocketAddr,
     pub(super) peer: Name,
     pub(super) lang: Option<String>,
+    /// Until when the peer's certificate is good, Unix seconds.
+    pub(super) certified_until: u64,
 }
 
 /// Reaches the host, secures the connection and negotiates the stream.
@@ -69,22 +71,22 @@ async fn dial_host(shared: &Shared, target: Target) -> Result<Connected, String>
         let secured = shared.tls().connect(tcp, host.as_str()).await;
         shared.metrics.tls_handshake("client", secured.is_ok());
         let secured = secured.map_err(|error| error.to_string())?;
-        judge(shared, &secured, &host).await?;
+        let until = judge(shared, &secured, &host).await?;
         let (negotiation, outputs) = Negotiation::dial(config.host.clone(), host.clone());
-        negotiate(shared, secured, negotiation, outputs).await
+        negotiate(shared, secured, negotiation, outputs, until).await
     };
     let late = || "no host stream within the time for connecting".to_owned();
     let result = tokio::time::timeout(limit, negotiated).await.map_err(|_| late()).and_then(|result| result);
     result.map_err(|why| format!("{host} at {address}: {why}"))
 }
 
-async fn judge(shared: &Shared, secured: &Secured, host: &Name) -> Result<(), String> {
+async fn judge(shared: &Shared, secured: &Secured, host: &Name) -> Result<u64, String> {
     verdict(shared, secured.peer_chain.clone(), host.clone())
         .await
         .map_err(|why| format!("the certificate of {host} is not trusted: {why}"))
 }
 
-async fn verdict(shared: &Shared, chain: Vec<Vec<u8>>, name: Name) -> Result<(), String> {
+async fn verdict(shared: &Shared, chain: Vec<Vec<u8>>, name: Name) -> Result<u64, String> {
     let judged = shared.crypto.send(JudgeChain { chain, name }).await;
     judged.ok().flatten().unwrap_or_else(|| Err("the check broke down; see the log".to_owned()))
 }
@@ -99,7 +101,7 @@ async fn accept_host(shared: &Shared, stream: StdTcpStream) -> Result<Connected,
     shared.metrics.tls_handshake("server", secured.is_ok());
     let secured = secured.map_err(|error| error.to_string())?;
     let negotiation = Negotiation::accept_secured(shared.config().host.clone(), stream_id());
-    negotiate(shared, secured, negotiation, Vec::new()).await
+    negotiate(shared, secured, negotiation, Vec::new(), 0).await
 }
 
 fn stream_id() -> String {
@@ -109,7 +111,8 @@ fn stream_id() -> String {
 /// The part of the negotiation that comes before STARTTLS; afterwards the peer speaks TLS.
 async fn start_tls(shared: &Shared, tcp: TcpStream) -> Result<TcpStream, String> {
     let (reader, writer) = split(Stream::Plain(tcp));
-    let mut talk = Talk { reader, writer, framer: Framer::new(UNAUTHENTICATED_BYTES), chain: Vec::new() };
+    let framer = Framer::new(UNAUTHENTICATED_BYTES);
+    let mut talk = Talk { reader, writer, framer, chain: Vec::new(), certified_until: 0 };
     let negotiation = Negotiation::accept_plain(shared.config().host.clone(), stream_id());
     match talk.run(shared, negotiation, Vec::new()).await? {
         Ended::StartTls if talk.framer.buffered() == 0 => {
@@ -125,16 +128,17 @@ async fn negotiate(
     secured: Secured,
     negotiation: Negotiation,
     outputs: Vec<Output>,
+    certified_until: u64,
 ) -> Result<Connected, String> {
     let address = secured.stream.peer_addr().map_err(|error| error.to_string())?;
     let exporter = Exporter::new(&secured.exporter);
     let (reader, writer) = split(secured.stream);
     let framer = Framer::new(UNAUTHENTICATED_BYTES);
-    let mut talk = Talk { reader, writer, framer, chain: secured.peer_chain };
+    let mut talk = Talk { reader, writer, framer, chain: secured.peer_chain, certified_until };
     match talk.run(shared, negotiation, outputs).await? {
         Ended::Established(peer, lang) => {
-            let Talk { reader, writer, framer, .. } = talk;
-            Ok(Connected { reader, writer, framer, exporter, address, peer, lang })
+            let Talk { reader, writer, framer, certified_until, .. } = talk;
+            Ok(Connected { reader, writer, framer, exporter, address, peer, lang, certified_until })
         }
         Ended::StartTls => Err("STARTTLS inside TLS".to_owned()),
     }
@@ -146,6 +150,8 @@ struct Talk {
     writer: Writer,
     framer: Framer,
     chain: Vec<Vec<u8>>,
+    /// Of the chain, once it was judged; Unix seconds.
+    certified_until: u64,
 }
 
 enum Ended {
@@ -171,7 +177,7 @@ impl Talk {
                     Output::Judge(name) => {
                         let verdict = verdict(shared, self.chain.clone(), name).await;
                         let state = negotiation.take().ok_or("negotiation ended")?;
-                        let step = state.judged(verdict);
+                        let step = state.judged(verdict.map(|until| self.certified_until = until));
                         let (next, more) = self.stepped(step).await?;
                         negotiation = Some(next);
                         outputs = more;
