@@ -7,6 +7,7 @@ use heteronym_net::clock::Now;
 use heteronym_proto::control::{About, Control, DeactivateReason, IdentityRequest};
 use heteronym_proto::identity::PeerIdentity;
 use heteronym_proto::name::Name;
+use heteronym_proto::stream_error::Condition;
 
 use crate::support::activation::question;
 use crate::support::domain::Domain;
@@ -362,5 +363,37 @@ async fn the_end_of_an_own_certificate_ends_its_pairs_and_bounces_what_comes_lat
     stage.local.tell(JOSE, "x@reis.lit", "too-late").await;
     stage.local.expect_error("too-late", "internal-server-error").await;
     expect_told(&stage.world, "saramago.lit", "reis.lit", "the certificate of saramago.lit is valid from").await;
+    stage.end().await;
+}
+
+/// RFC 6120 §13.7.2.3, whoever dialled. What waits goes over the next link.
+#[tokio::test]
+async fn the_end_of_a_hosts_certificate_ends_its_link() {
+    let mut stage = Stage::new().await;
+    let not_after = Some(Now::read().unix + 6);
+    let issue = |called, not_after| {
+        let request = Request { not_after, ..Request::new([called], KeyKind::P256) };
+        stage.world.authority.issue(&request).unwrap()
+    };
+    let (third, tenth) = ("xmpp.third.isp", "xmpp.tenth.isp");
+    let dialling = Host::new(third, &issue(third, not_after)).await;
+    let mut dialled = Host::new(tenth, &issue(tenth, not_after)).await;
+    let renewed = issue(tenth, None);
+    stage.world.names.set_addresses(tenth, vec!["127.0.0.1".parse().unwrap()]);
+    stage.world.names.set_srv("tenth.lit", vec![(0, 0, dialled.port(), tenth.to_owned())]);
+    let mut theirs = dialling.dial(&stage.world.router).await;
+    theirs.settle().await;
+    stage.local.tell(JOSE, "ana@tenth.lit", "out").await;
+    let mut ours = dialled.accept().await;
+    ours.settle().await;
+    ours.hear_question().await;
+    dialled.renew(&renewed);
+    theirs.wire.expect_error(Condition::Reset).await;
+    ours.wire.expect_error(Condition::Reset).await;
+    let mut again = dialled.accept().await;
+    again.settle().await;
+    again.serve(&stage.world.domain_of("tenth.lit", &dialled)).await;
+    again.expect("out").await;
+    drop(again);
     stage.end().await;
 }

@@ -36,12 +36,20 @@ pub(crate) struct Host {
     listener: TcpListener,
 }
 
+fn tls(called: &str, issued: &Issued) -> HostTls {
+    HostTls::new(Arc::new(Certificates::new(called, issued.key().unwrap()))).unwrap()
+}
+
 impl Host {
     /// The host `called` with a certificate that may be for anybody; listens on a port of its own.
     pub(crate) async fn new(called: &str, issued: &Issued) -> Self {
-        let tls = HostTls::new(Arc::new(Certificates::new(called, issued.key().unwrap()))).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        Self { name: name(called), tls, listener }
+        Self { name: name(called), tls: tls(called, issued), listener }
+    }
+
+    /// Shows another certificate from now on.
+    pub(crate) fn renew(&mut self, issued: &Issued) {
+        self.tls = tls(self.name.as_str(), issued);
     }
 
     /// Where it listens.
