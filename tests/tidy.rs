@@ -164,3 +164,15 @@ fn links_between_documents_lead_somewhere() {
     }
     assert_none("dead links", breaches);
 }
+
+/// Decisions are history: what they name may have gone.
+#[test]
+fn files_named_in_documents_exist() {
+    let current = documents().into_iter().filter(|(path, _)| !path.starts_with("docs/decisions/"));
+    let breaches = current.flat_map(|(path, text)| {
+        let folder = root().join(&path).parent().unwrap().to_owned();
+        let gone = move |named: &String| !root().join(named).exists() && !folder.join(named).exists();
+        source::named_files(&text).into_iter().filter(gone).map(move |named| format!("{path} → {named}"))
+    });
+    assert_none("files that are not there", breaches.collect::<Vec<_>>());
+}

@@ -70,6 +70,17 @@ pub(crate) fn links(text: &str) -> Vec<String> {
     relative.map(|target| target.split('#').next().unwrap_or_default().to_owned()).collect()
 }
 
+/// The files of the repository that a document names in backticks, by a path.
+pub(crate) fn named_files(text: &str) -> Vec<String> {
+    let code = text.split('`').skip(1).step_by(2);
+    let is_file = |code: &&str| {
+        let ending = code.rsplit_once('.').map(|(_, ending)| ending).unwrap_or_default();
+        let path = code.contains('/') && !code.starts_with('/') && !code.contains([' ', ':', '*', '<']);
+        path && ["rs", "py", "lua", "toml", "md", "vp", "pml", "vectors", "tsv"].contains(&ending)
+    };
+    code.filter(is_file).map(str::to_owned).collect()
+}
+
 fn relative(path: &Path) -> String {
     path.strip_prefix(root()).unwrap().to_string_lossy().replace('\\', "/")
 }
