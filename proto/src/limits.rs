@@ -75,6 +75,15 @@ pub const PROBE_WAIT: Duration = Duration::from_secs(2);
 /// Links of one peer host that may wait to be chosen; of more, the oldest gives way. Two dials at once
 /// make two.
 pub const READY_LINKS: usize = 4;
+/// The first pause after a dial that failed; it doubles each time, and jitter takes up to half of it, so
+/// that the peers of a host that restarts do not come back all at once.
+pub const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause between dials: a host that is back is found within a minute, and one that is gone
+/// costs its look-up and its SYN once a minute.
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// A link that lived for less does not count as a success: dialling it again at once could go round in
+/// circles.
+pub const SETTLED: Duration = Duration::from_secs(10);
 /// Pairs on one link; a record of each is kept.
 pub const PAIRS: usize = 1 << 20;
 /// Pairs that a peer has asked for and nobody has proved; of more, the oldest are forgotten.

@@ -3,22 +3,14 @@
 //! The host with the smaller name chooses the first link that is ready. A newcomer makes it probe
 //! the chosen one: answered, the newcomer is closed; silent, it takes over.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::limits::{PROBE_WAIT, READY_LINKS};
+use crate::limits::{FIRST_PAUSE, LONGEST_PAUSE, PROBE_WAIT, READY_LINKS, SETTLED};
 use crate::name::Name;
 use crate::registry::Reach;
 
 /// Names a connection to a peer host; given out by whoever starts connections.
 pub type LinkId = u64;
-
-/// The first pause after a dial that failed; doubled each time, with jitter.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// A link that lived for less does not count as a success: dialling it again at once could go round
-/// in circles.
-const SETTLED: Duration = Duration::from_secs(10);
-/// The longest pause between dials.
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// What is to be done about the links to one peer host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,8 +135,9 @@ impl LinkChoice {
     pub fn ready(&mut self, now: Instant, link: LinkId, ours: bool) -> Vec<LinkAction> {
         if ours {
             self.dialling = false;
-            self.pause_until = None;
         }
+        // Whoever dialled: the host is there, and its next loss is a new story.
+        self.pause_until = None;
         self.ready_since = Some(now);
         self.ready.push(link);
         if !self.decides {
@@ -290,6 +283,50 @@ mod tests {
         a.dial_failed(now, 0);
         assert_eq!(a.want(now), None);
         assert_eq!(a.want(now + FIRST_PAUSE), Some(LinkAction::Dial));
+    }
+
+    /// Half to all of a pause that doubles, whatever the jitter, and never more than the longest.
+    #[test]
+    fn pauses_double_with_jitter_up_to_the_longest() {
+        for jitter in [0, 128, 255] {
+            let (mut now, mut a) = (Now::origin().instant, choice("a.isp", "b.isp"));
+            for failures in 0..40 {
+                assert_eq!(a.want(now), Some(LinkAction::Dial));
+                a.dial_failed(now, jitter);
+                let until = a.paused_until(now).unwrap();
+                let full = FIRST_PAUSE.saturating_mul(1 << failures.min(16)).min(LONGEST_PAUSE);
+                assert!((full / 2..=full).contains(&(until - now)), "{failures}: {:?}", until - now);
+                now = until;
+            }
+        }
+    }
+
+    /// Many peers that lost one host do not come back as one.
+    #[test]
+    fn jitter_spreads_the_pauses() {
+        let now = Now::origin().instant;
+        let pause = |jitter| {
+            let mut a = choice("a.isp", "b.isp");
+            a.want(now);
+            a.dial_failed(now, jitter);
+            a.paused_until(now).unwrap() - now
+        };
+        let pauses: std::collections::BTreeSet<_> = (0..=u8::MAX).map(pause).collect();
+        assert_eq!(pauses.len(), 256);
+    }
+
+    #[test]
+    fn a_host_that_dials_us_is_not_paused_any_more() {
+        let now = Now::origin().instant;
+        let mut a = choice("a.isp", "b.isp");
+        for _ in 0..10 {
+            a.want(now + LONGEST_PAUSE);
+            a.dial_failed(now, 255);
+        }
+        a.ready(now, 1, false);
+        a.lost(now + SETTLED, 1, 0);
+        a.ended(1);
+        assert_eq!(a.want(now + SETTLED), Some(LinkAction::Dial), "it is there: no pause of before counts");
     }
 
     #[test]
