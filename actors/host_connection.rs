@@ -73,6 +73,8 @@ pub struct HostConnection {
     bytes_in: u64,
     idle_mark: u64,
     ending: bool,
+    /// We have ended the stream, and take what is under way until the peer ends it (RFC 6120 §4.4).
+    hears_out: bool,
     draining: bool,
     why_ended: Option<String>,
     held: HashMap<Entry, HashSet<Name>>,
@@ -148,6 +150,7 @@ impl HostConnection {
             bytes_in: 0,
             idle_mark: 0,
             ending: false,
+            hears_out: false,
             draining: false,
             why_ended: None,
             held: HashMap::new(),
@@ -190,10 +193,14 @@ impl HostConnection {
     }
 
     fn written(&mut self, result: std::io::Result<()>, ctx: &mut Context<Self>) {
-        if let Err(error) = result {
-            self.why_ended.get_or_insert_with(|| format!("writing failed: {error}"));
+        match result {
+            Ok(()) if self.hears_out => (),
+            Ok(()) => ctx.stop(),
+            Err(error) => {
+                self.why_ended.get_or_insert_with(|| format!("writing failed: {error}"));
+                ctx.stop();
+            }
         }
-        ctx.stop();
     }
 
     /// Calls the core and performs what it wants, then sees to its timer.
@@ -210,7 +217,7 @@ impl HostConnection {
         let mut fatal = None;
         if let Some(link) = &self.link {
             let (mut wired, now) = (link.wired.borrow_mut(), now());
-            while !self.ending {
+            while !self.ending || self.hears_out {
                 match self.framer.next_frame() {
                     Ok(Some(frame)) => wired.stream.frame(now, frame, &mut out),
                     Ok(None) => break,
@@ -288,6 +295,10 @@ impl HostConnection {
     fn close(&mut self, error: Option<StreamError>, ctx: &mut Context<Self>) {
         let Some(link) = &self.link else { return ctx.stop() };
         if std::mem::replace(&mut self.ending, true) {
+            // The end that was still to be heard, or one that nobody has to hear.
+            if self.hears_out {
+                ctx.stop();
+            }
             return;
         }
         if let Some(error) = &error {
@@ -330,6 +341,7 @@ impl HostConnection {
             if std::mem::replace(&mut this.idle_mark, carried) == carried {
                 info!(link = this.id, "idle");
                 this.close(None, ctx);
+                this.hears_out = true;
             }
         });
     }
@@ -412,7 +424,7 @@ impl StreamHandler<std::io::Result<Option<BytesMut>>> for HostConnection {
             Ok(Some(bytes)) => {
                 self.bytes_in += bytes.len() as u64;
                 // What comes behind the end is read, so that the peer can read ours, and not kept.
-                if !self.ending {
+                if !self.ending || self.hears_out {
                     self.framer.push(bytes);
                     self.take_frames(ctx);
                 }
@@ -465,7 +477,9 @@ impl Handler<Decide> for HostConnection {
             Decide::Drain => {
                 self.draining = true;
                 self.with_core(ctx, |stream, out| stream.drain(out));
+                let ends_now = !self.ending;
                 self.close(None, ctx);
+                self.hears_out |= ends_now;
             }
         }
     }
