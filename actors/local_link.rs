@@ -29,6 +29,7 @@ use heteronym_proto::framer::Framer;
 use heteronym_proto::hosted::Entry;
 use heteronym_proto::local_stream::{LocalStream, TO_HOST, Verdict};
 use heteronym_proto::pair::Pair;
+use heteronym_proto::stanza_error::{Condition, bounce};
 use heteronym_proto::stream_error::{StreamError, farewell};
 use tokio::sync::Notify;
 use tracing::{debug, info, warn};
@@ -136,10 +137,11 @@ impl LocalLink {
 
     /// The writer ended: because the link was closed, or because the connection died.
     fn written(&mut self, generation: u64, result: std::io::Result<()>, ctx: &mut Context<Self>) {
-        if let Err(error) = result {
-            self.lost(generation, &format!("writing failed: {error}"), ctx);
-        } else {
-            self.lost(generation, "closed", ctx);
+        match result {
+            // Closed with bytes unread, the connection would be reset, and what was written lost with it.
+            Ok(()) if self.draining => (),
+            Ok(()) => self.lost(generation, "closed", ctx),
+            Err(error) => self.lost(generation, &format!("writing failed: {error}"), ctx),
         }
     }
 
@@ -196,13 +198,18 @@ impl LocalLink {
 
     /// Routes what is complete; `Some`: the link is to end.
     fn route_frames(&mut self, outgoing: &mut Outgoing) -> Option<Option<StreamError>> {
-        while !self.draining {
-            let frame = match self.link.as_mut()?.framer.next_frame() {
+        loop {
+            let link = self.link.as_mut().filter(|link| !link.out.borrow().closed)?;
+            let frame = match link.framer.next_frame() {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return None,
                 Err(error) => return Some(Some(self.faulty(error.stream_error()))),
             };
             match self.core.frame(&frame) {
+                Verdict::Route(stanza, _) if self.draining => {
+                    let text = "this router shuts down";
+                    outgoing.answers.extend(bounce(&stanza, Condition::RemoteServerTimeout, text));
+                }
                 Verdict::Route(stanza, bytes) => {
                     self.stanzas_in += 1;
                     let (from, to) = (stanza.from_domain(), stanza.to_domain());
@@ -223,7 +230,6 @@ impl LocalLink {
                 Verdict::Error(error) => return Some(Some(self.faulty(error))),
             }
         }
-        None
     }
 
     fn faulty(&mut self, error: StreamError) -> StreamError {
@@ -315,7 +321,7 @@ impl Handler<Settled> for LocalLink {
     }
 }
 
-/// Takes no more stanzas from the server; where there is none, what waits for it is handed back while
+/// Sends the stanzas that still come from the server back to their senders; where there is no server, what waits for it is handed back while
 /// the host streams can still be told.
 #[derive(Message)]
 #[rtype(result = "()")]
