@@ -62,6 +62,8 @@ pub struct Router {
     /// Pairs that an operator wants, whether stanzas wait for them or not, and since when.
     wanted: HashMap<Pair, Instant>,
     drain: Option<tokio::sync::oneshot::Sender<()>>,
+    /// From the order to drain until the end.
+    draining: bool,
 }
 
 /// A peer host, whether there is a link or not.
@@ -97,6 +99,7 @@ impl Router {
             unsettled,
             wanted: HashMap::new(),
             drain: None,
+            draining: false,
         }
     }
 
@@ -331,7 +334,11 @@ impl Handler<Unrouted> for Router {
         }
         for pair in pairs {
             self.unsettled.insert(pair.clone(), (entry, batch));
-            self.find_way(&pair, ctx);
+            if self.draining {
+                self.bounce_pair(&pair, (Condition::RemoteServerTimeout, "shutdown"), "this router shuts down");
+            } else {
+                self.find_way(&pair, ctx);
+            }
         }
     }
 }

@@ -47,6 +47,7 @@ impl Handler<Drain> for Router {
         info!(links = self.links.len(), "draining");
         let (done, drained) = tokio::sync::oneshot::channel();
         self.drain = Some(done);
+        self.draining = true;
         if let Some(listener) = self.listener.take() {
             let _ = listener.try_send(StopAccepting);
         }

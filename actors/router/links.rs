@@ -193,7 +193,7 @@ impl Handler<LinkEnded> for Router {
             let actions = host.choice.ended(id);
             self.act(&peer, actions, ctx);
         }
-        if self.drain.is_some() {
+        if self.draining {
             let stanzas = unsent.into_iter().flat_map(|(_, stanzas)| stanzas).collect();
             self.bounce(stanzas, (Condition::RemoteServerTimeout, "shutdown"), "this router shuts down");
             if self.links.is_empty() {
@@ -217,7 +217,7 @@ impl Handler<Stranded> for Router {
     type Result = ();
 
     fn handle(&mut self, Stranded(stanzas): Stranded, ctx: &mut Self::Context) {
-        if self.drain.is_some() {
+        if self.draining {
             return self.bounce(stanzas, (Condition::RemoteServerTimeout, "shutdown"), "this router shuts down");
         }
         let mut pairs: Vec<Pair> = Vec::new();

@@ -112,7 +112,7 @@ impl Handler<NotReady> for Router {
     type Result = ResponseFuture<Vec<String>>;
 
     fn handle(&mut self, NotReady: NotReady, _: &mut Self::Context) -> Self::Result {
-        let (locals, draining) = (self.shared.locals.all(), self.drain.is_some());
+        let (locals, draining) = (self.shared.locals.all(), self.draining);
         Box::pin(async move {
             let answers = join_all(locals.iter().map(|local| local.addr.send(local_link::GetStatus))).await;
             let dialled = answers.into_iter().filter_map(|answer| answer.ok().flatten());
