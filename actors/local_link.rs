@@ -208,6 +208,7 @@ impl LocalLink {
             match self.core.frame(&frame) {
                 Verdict::Route(stanza, _) if self.draining => {
                     let text = "this router shuts down";
+                    self.shared.metrics.stanza_error(Condition::RemoteServerTimeout.as_str(), "shutdown");
                     outgoing.answers.extend(bounce(&stanza, Condition::RemoteServerTimeout, text));
                 }
                 Verdict::Route(stanza, bytes) => {

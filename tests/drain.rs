@@ -4,6 +4,7 @@ use heteronym_proto::control::UndeliveredReason;
 
 use crate::support::message;
 use crate::support::stage::{ROUTER, Stage, World};
+use crate::support::wire::Heard;
 
 const JOSE: &str = "jose@saramago.lit/x";
 const ANA: &str = "ana@pessoa.lit";
@@ -53,6 +54,39 @@ async fn what_was_accepted_from_a_peer_arrives_before_the_end() {
     }
     local.wire.expect_end().await;
     link.wire.expect_end().await;
+    draining.ended().await;
+}
+
+/// The end of our stream is not the end of the peer's: what was under way then is taken (RFC 6120 §4.4).
+#[tokio::test]
+async fn what_is_under_way_from_a_peer_when_the_end_comes_arrives() {
+    let mut stage = Stage::new().await;
+    stage.link.activate(&stage.pessoa, "saramago.lit").await;
+    let Stage { world, mut local, mut link, .. } = stage;
+    let draining = world.router.begin_drain();
+    let end = link.wire.hear().await;
+    assert!(matches!(end, Heard::End), "{end:?}");
+    // In one piece: the router hears its peer out for two seconds.
+    let all: String = (0..100).map(|n| message(ANA, JOSE, &n.to_string())).collect();
+    link.wire.send(all + "</stream:stream>").await;
+    for n in 0..100 {
+        local.expect(&n.to_string()).await;
+    }
+    local.wire.expect_end().await;
+    draining.ended().await;
+}
+
+/// A component learns of the end when its stream ends: what it sends until then is answered.
+#[tokio::test]
+async fn what_a_component_sends_while_the_router_drains_comes_back() {
+    let Stage { world, mut local, mut link, .. } = Stage::new().await;
+    let draining = world.router.begin_drain();
+    let end = link.wire.hear().await;
+    assert!(matches!(end, Heard::End), "{end:?}");
+    local.tell(JOSE, ANA, "late").await;
+    local.expect_error_saying("late", "remote-server-timeout", "shuts down").await;
+    link.wire.send("</stream:stream>").await;
+    local.wire.expect_end().await;
     draining.ended().await;
 }
 

@@ -19,6 +19,7 @@ mod links;
 mod local_links;
 mod operation;
 mod refusals;
+mod restart;
 mod rules;
 mod servers_run;
 mod stanzas;

@@ -242,6 +242,8 @@ impl Stage {
         let draining = world.router.begin_drain();
         link.wire.expect_end().await;
         local.wire.expect_end().await;
+        // The router hears everybody out: it waits for the connections' ends.
+        drop((link, local));
         draining.ended().await;
     }
 }

@@ -118,6 +118,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(crate) async fn expect_end(&mut self) {
         let end = self.hear().await;
         assert!(matches!(end, Heard::End), "expected the end of the stream: {end:?}");
+        // The answer to an end is an end (RFC 6120 §4.4); the router may be gone already.
+        let _ = soon("ending", self.io.shutdown()).await;
         self.expect_closed().await;
     }
 
