@@ -45,5 +45,6 @@ pub mod stream_error;
 pub mod suite;
 pub mod traffic;
 pub mod transcript;
+pub mod turns;
 pub mod waiting;
 pub mod way;

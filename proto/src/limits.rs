@@ -70,6 +70,11 @@ pub const GLARE_WAIT: Duration = Duration::from_secs(5);
 pub const BUSY_SECONDS: u32 = 5;
 /// Refusals and look-ups that failed are remembered for this.
 pub const FAILURE_MEMORY: Duration = Duration::from_secs(60);
+/// Look-ups of one of our domains, or for one peer host, that wait for their turn. A room that tells all
+/// its occupants something after a restart asks for a few hundred names at once.
+pub const WAITING_LOOKUPS: usize = 4096;
+/// Look-ups that wait, of all: what they cost, some 2 KiB each, stays below 64 MiB.
+pub const ALL_WAITING_LOOKUPS: usize = 1 << 15;
 /// A probe of a link is answered in this time, or the link is dead.
 pub const PROBE_WAIT: Duration = Duration::from_secs(2);
 /// Links of one peer host that may wait to be chosen; of more, the oldest gives way. Two dials at once
