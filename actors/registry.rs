@@ -1,7 +1,8 @@
 //! Registry: which host serves a domain, who delegates to whom, and where hosts are.
 //!
 //! Parent: none, started with the Router and ending with it. Children: none; each look-up is a
-//! future of this actor. Answers are kept for their TTL; one look-up is in flight per name.
+//! future of this actor. Answers are kept for their TTL; one look-up is in flight per name, and askers
+//! (domains of ours, peer hosts) take turns.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -9,17 +10,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseFuture, WrapFuture};
-use heteronym_net::dns::{DnsError, Resolver, SrvAnswer, order};
+use heteronym_net::dns::{DnsError, Resolver, SrvAnswer, UNDER_WAY, order};
 use heteronym_net::random;
 use heteronym_proto::domain_pair::Delegation;
+use heteronym_proto::limits::{ALL_WAITING_LOOKUPS, WAITING_LOOKUPS};
 use heteronym_proto::name::Name;
 use heteronym_proto::registry::{Answers, DelegationPolicy, Service};
+use heteronym_proto::turns::{Bounds, Turns};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use crate::metrics::Metrics;
 
 const SERVICE: &str = "_xmpp-federation._tcp";
+const BOUNDS: Bounds = Bounds { under_way: UNDER_WAY, waiting_of_one: WAITING_LOOKUPS, waiting: ALL_WAITING_LOOKUPS };
 
 /// See the module.
 pub struct Registry {
@@ -27,15 +31,24 @@ pub struct Registry {
     resolver: Option<Resolver>,
     policy: DelegationPolicy,
     answers: Answers,
-    in_flight: HashMap<Name, Vec<oneshot::Sender<Service>>>,
+    questions: HashMap<Name, Question>,
+    turns: Turns<Name>,
     metrics: Arc<Metrics>,
+}
+
+/// A name that is asked for, or waits for its turn: for each asker's, and the first one counts.
+#[derive(Default)]
+struct Question {
+    under_way: bool,
+    askers: Vec<oneshot::Sender<Service>>,
 }
 
 impl Registry {
     /// Asks `servers`, or the system's where there are none.
     #[must_use]
     pub fn new(servers: Vec<SocketAddr>, policy: DelegationPolicy, metrics: Arc<Metrics>) -> Self {
-        Self { servers, resolver: None, policy, answers: Answers::default(), in_flight: HashMap::new(), metrics }
+        let (answers, questions, turns) = (Answers::default(), HashMap::new(), Turns::new(BOUNDS));
+        Self { servers, resolver: None, policy, answers, questions, turns, metrics }
     }
 
     fn make_resolver(&mut self) {
@@ -45,26 +58,44 @@ impl Registry {
         }
     }
 
-    fn look_up(&mut self, domain: Name, ctx: &mut Context<Self>) -> oneshot::Receiver<Service> {
+    fn look_up(&mut self, domain: Name, asker: &Name, ctx: &mut Context<Self>) -> oneshot::Receiver<Service> {
         let (send, receive) = oneshot::channel();
         if let Some(service) = self.answers.get(&domain, crate::now().instant) {
             let _ = send.send(service.clone());
             return receive;
         }
-        let waiting = self.in_flight.entry(domain.clone()).or_default();
-        waiting.push(send);
-        if waiting.len() == 1 {
-            let resolver = self.resolver.clone();
-            let asked = domain.clone();
+        let under_way = self.questions.get(&domain).is_some_and(|question| question.under_way);
+        let waits = if under_way { Ok(()) } else { self.turns.push(asker, domain.clone()) };
+        match waits {
+            Ok(()) => {
+                self.questions.entry(domain).or_default().askers.push(send);
+                self.begin(ctx);
+            }
+            Err(error) => drop(send.send(Service::Failed(error.to_string()))),
+        }
+        receive
+    }
+
+    fn begin(&mut self, ctx: &mut Context<Self>) {
+        while let Some((asker, domain)) = self.turns.begin() {
+            let Some(question) = self.questions.get_mut(&domain).filter(|question| !question.under_way) else {
+                self.turns.ended(&asker);
+                continue;
+            };
+            question.under_way = true;
+            let (resolver, asked) = (self.resolver.clone(), domain.clone());
             let question = async move {
                 match resolver {
                     Some(resolver) => resolver.srv(SERVICE, asked.as_str()).await,
                     None => Err(DnsError::Configuration("there is no resolver".to_owned())),
                 }
             };
-            ctx.spawn(question.into_actor(self).map(move |answer, this, _| this.answered(domain, answer)));
+            ctx.spawn(question.into_actor(self).map(move |answer, this, ctx| {
+                this.answered(domain, answer);
+                this.turns.ended(&asker);
+                this.begin(ctx);
+            }));
         }
-        receive
     }
 
     fn answered(&mut self, domain: Name, answer: Result<SrvAnswer, DnsError>) {
@@ -81,8 +112,8 @@ impl Registry {
             Service::Failed(_) => "failed",
         };
         self.metrics.dns_lookup("srv", result);
-        for waiting in self.in_flight.remove(&domain).unwrap_or_default() {
-            let _ = waiting.send(service.clone());
+        for asker in self.questions.remove(&domain).unwrap_or_default().askers {
+            let _ = asker.send(service.clone());
         }
         self.answers.put(domain, service, ttl, crate::now().instant);
     }
@@ -130,13 +161,18 @@ impl Handler<Reconfigure> for Registry {
 /// Which hosts serve a domain?
 #[derive(Message)]
 #[rtype(result = "Service")]
-pub struct LookUpHost(pub Name);
+pub struct LookUpHost {
+    /// The domain.
+    pub domain: Name,
+    /// Which of ours wants to know.
+    pub asker: Name,
+}
 
 impl Handler<LookUpHost> for Registry {
     type Result = ResponseFuture<Service>;
 
-    fn handle(&mut self, LookUpHost(domain): LookUpHost, ctx: &mut Self::Context) -> Self::Result {
-        let answer = self.look_up(domain, ctx);
+    fn handle(&mut self, LookUpHost { domain, asker }: LookUpHost, ctx: &mut Self::Context) -> Self::Result {
+        let answer = self.look_up(domain, &asker, ctx);
         Box::pin(async { answer.await.unwrap_or_else(|_| Service::Failed("the registry ended".to_owned())) })
     }
 }
@@ -159,7 +195,7 @@ impl Handler<CheckDelegation> for Registry {
         if policy == DelegationPolicy::Off {
             return Box::pin(async { Delegation::Delegated });
         }
-        let answer = self.look_up(domain.clone(), ctx);
+        let answer = self.look_up(domain.clone(), &host, ctx);
         Box::pin(async move {
             let service = answer.await.unwrap_or_else(|_| Service::Failed("the registry ended".to_owned()));
             match (policy, service.delegation(&domain, &host)) {

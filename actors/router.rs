@@ -154,7 +154,8 @@ impl Router {
         if !self.resolving.insert(pair.clone()) {
             return;
         }
-        let question = self.shared.registry.send(LookUpHost(pair.remote.clone()));
+        let question = LookUpHost { domain: pair.remote.clone(), asker: pair.local.clone() };
+        let question = self.shared.registry.send(question);
         let pair = pair.clone();
         ctx.spawn(question.into_actor(self).map(move |answer, this, ctx| {
             this.resolving.remove(&pair);

@@ -40,7 +40,7 @@ const RESOLUTION_DELAY: Duration = Duration::from_secs(1);
 /// How long "there is none" holds when the zone does not say (no SOA).
 const NEGATIVE_TTL: Duration = Duration::from_secs(60);
 /// Questions under way at once: each has a UDP socket of its own, against forged answers.
-const UNDER_WAY: usize = 256;
+pub const UNDER_WAY: usize = 256;
 /// Aliases (CNAME) followed one after another on the way to SRV records.
 const ALIASES: usize = 8;
 /// Records taken from one answer. Real ones have less than ten; an answer could hold 2,000.
