@@ -109,3 +109,24 @@ async fn a_peer_whose_domain_cannot_be_looked_up_is_told_busy() {
     stage.link.expect_refused(&asking.about(), "resource-constraint", "busy").await;
     stage.end().await;
 }
+
+/// A user of one domain writes to more names than can be asked for at once, and nobody answers.
+#[tokio::test]
+async fn names_without_answers_hold_up_no_other_domain() {
+    let world = World::new().await;
+    let mut flooding = world.attach().await;
+    for n in 0..2000 {
+        let silent = format!("d{n}.silent.lit");
+        world.names.silence(&silent);
+        flooding.tell(JOSE, &silent, "flood").await;
+    }
+    flooding.tell(JOSE, "absent.lit", "flood").await;
+    let mut local = world.attach_second().await;
+    local.tell("sete@baltasar.lit", "absent.lit", "of-both").await;
+    local.expect_error("of-both", "remote-server-not-found").await;
+    local.tell("sete@baltasar.lit", ANA, "out").await;
+    let mut link = world.host.accept().await;
+    link.settle().await;
+    link.serve(&world.domain("pessoa.lit")).await;
+    link.expect("out").await;
+}
