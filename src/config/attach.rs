@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::reader::Section;
 use super::secret::Secret;
-use super::value::{Choice, choice, name, socket_address, text};
+use super::value::{Choice, choice, name, remote_address, text};
 
 /// How one of our own servers is attached.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,5 +163,5 @@ impl LoopbackS2s {
 }
 
 fn read_address(section: &mut Section<'_>) -> Option<SocketAddr> {
-    section.needed("address", "\"address:port\" of the server", socket_address)
+    section.needed("address", "\"address:port\" of the server", remote_address)
 }

@@ -8,7 +8,7 @@ use heteronym_proto::name::Name;
 
 use super::error::Problem;
 use super::reader::Section;
-use super::value::{Refusal, invalid, ip_address, name, show, socket_address, text};
+use super::value::{Refusal, invalid, ip_address, name, remote_address, show, socket_address, text};
 
 /// `[host]`: the XMPP host itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -167,7 +167,7 @@ impl Tls {
 
 impl Dns {
     pub(super) fn read(section: &mut Section<'_>) -> Self {
-        Self { servers: section.list("servers", socket_address).unwrap_or_default() }
+        Self { servers: section.list("servers", remote_address).unwrap_or_default() }
     }
 }
 
@@ -175,7 +175,7 @@ impl Peer {
     /// Every `[peers."…"]`, by the normalised name of the host.
     pub(super) fn read_all(root: &mut Section<'_>) -> BTreeMap<Name, Self> {
         let peers = root.named("peers", |host, section| {
-            let peer = Self { addresses: section.list("addresses", socket_address).unwrap_or_default() };
+            let peer = Self { addresses: section.list("addresses", remote_address).unwrap_or_default() };
             (host.to_owned(), peer)
         });
         by_name(root, "peers", peers)

@@ -70,6 +70,14 @@ const WRONG: &[(&str, &str)] = &[
         "listen.federation[0] = \"5270\": is no address with a port; allowed: \"address:port\" such as \"127.0.0.1:5270\" or \"[::]:5270\"",
     ),
     (
+        "[dns]\nservers = ['127.0.0.1:0']",
+        "dns.servers[0] = \"127.0.0.1:0\": has no port to connect to; allowed: a port from 1 to 65535",
+    ),
+    (
+        "[peers.'xmpp.other.isp']\naddresses = ['192.0.2.1:0']",
+        "peers.\"xmpp.other.isp\".addresses[0] = \"192.0.2.1:0\": has no port to connect to; allowed: a port from 1 to 65535",
+    ),
+    (
         "[listen]\nfederation = '[::]:5270'",
         "listen.federation = \"[::]:5270\": is a text; allowed: a list: [\"…\", \"…\"]",
     ),

@@ -56,6 +56,14 @@ pub(super) fn socket_address(value: &Value) -> Read<SocketAddr> {
     string(value, ALLOWED)?.parse().map_err(|_| invalid("is no address with a port", ALLOWED))
 }
 
+/// `address:port` of somebody else's, whose port is known.
+pub(super) fn remote_address(value: &Value) -> Read<SocketAddr> {
+    match socket_address(value)? {
+        address if address.port() == 0 => Err(invalid("has no port to connect to", "a port from 1 to 65535")),
+        address => Ok(address),
+    }
+}
+
 /// An address without a port.
 pub(super) fn ip_address(value: &Value) -> Read<IpAddr> {
     const ALLOWED: &str = "an address such as \"192.0.2.1\" or \"2001:db8::1\"";
