@@ -1,5 +1,6 @@
 //! The admin interface: HTTP for operators, probes and scripts.
 
+mod bounded;
 mod control;
 mod page;
 mod telemetry;
@@ -18,6 +19,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
 
+use bounded::Bounded;
 pub use control::{Control, Reloaded};
 pub use telemetry::Telemetry;
 pub use token::Token;
@@ -44,7 +46,7 @@ pub async fn serve(
     routes: Router,
     end: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    axum::serve(listener, routes).with_graceful_shutdown(end).await
+    axum::serve(Bounded::new(listener), routes).with_graceful_shutdown(end).await
 }
 
 /// A browser on this machine reaches the loopback interface on behalf of any page that it shows, and
