@@ -26,7 +26,7 @@ mod error;
 mod srv;
 
 pub use error::DnsError;
-pub use srv::{SrvAnswer, SrvRecord, order};
+pub use srv::{SrvAnswer, SrvRecord, order, order_by};
 
 /// How long one round of questions may take. Within it a lost datagram is asked for again.
 const ROUND: Duration = Duration::from_secs(4);

@@ -41,25 +41,30 @@ impl SrvRecord {
 /// The order in which to try `records`: one group per priority, each in weighted random order.
 ///
 /// `random(bound)` gives a number from 0 to `bound - 1`; `bound` is never 0.
-pub fn order(records: &[SrvRecord], mut random: impl FnMut(u32) -> u32) -> Vec<Vec<SrvRecord>> {
-    let mut priorities: BTreeMap<u16, Vec<SrvRecord>> = BTreeMap::new();
+pub fn order(records: &[SrvRecord], random: impl FnMut(u32) -> u32) -> Vec<Vec<SrvRecord>> {
+    order_by(records.to_vec(), |record| record, random)
+}
+
+/// [`order`] for records that have something beside them, such as the service that they are of.
+pub fn order_by<T>(records: Vec<T>, of: impl Fn(&T) -> &SrvRecord, mut random: impl FnMut(u32) -> u32) -> Vec<Vec<T>> {
+    let mut priorities: BTreeMap<u16, Vec<T>> = BTreeMap::new();
     for record in records {
-        priorities.entry(record.priority).or_default().push(record.clone());
+        priorities.entry(of(&record).priority).or_default().push(record);
     }
-    priorities.into_values().map(|group| by_weight(group, &mut random)).collect()
+    priorities.into_values().map(|group| by_weight(group, &of, &mut random)).collect()
 }
 
 /// RFC 2782's algorithm, to the letter: a running sum, and the first that reaches a random number.
-fn by_weight(mut left: Vec<SrvRecord>, random: &mut impl FnMut(u32) -> u32) -> Vec<SrvRecord> {
+fn by_weight<T>(mut left: Vec<T>, of: &impl Fn(&T) -> &SrvRecord, random: &mut impl FnMut(u32) -> u32) -> Vec<T> {
     // Weight 0 comes first, so that it has a chance, but a very small one.
-    left.sort_by_key(|record| record.weight != 0);
+    left.sort_by_key(|record| of(record).weight != 0);
     let mut ordered = Vec::with_capacity(left.len());
     while !left.is_empty() {
-        let total = left.iter().fold(0u32, |sum, record| sum.saturating_add(record.weight.into()));
+        let total = left.iter().fold(0u32, |sum, record| sum.saturating_add(of(record).weight.into()));
         let reach = random(total.saturating_add(1));
         let mut sum = 0u32;
         let chosen = left.iter().position(|record| {
-            sum = sum.saturating_add(record.weight.into());
+            sum = sum.saturating_add(of(record).weight.into());
             sum >= reach
         });
         ordered.push(left.remove(chosen.unwrap_or(0)));
