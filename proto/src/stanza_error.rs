@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 
-use crate::checker::Root;
+use crate::checker::{Root, Scope};
 use crate::conditions::conditions;
 use crate::escape::{push_attribute, push_text};
-use crate::stanza::{Kind, Stanza};
+use crate::stanza::{self, Kind, Stanza};
 
 /// The namespace of the conditions and of the text.
 pub const NAMESPACE: &str = "urn:ietf:params:xml:ns:xmpp-stanzas";
@@ -124,6 +124,12 @@ impl Condition {
 #[must_use]
 pub fn bounce(stanza: &Stanza<'_>, condition: Condition, text: &str) -> Option<Bytes> {
     bounce_root(&stanza.root, stanza.kind, condition, text)
+}
+
+/// [`bounce`] for the bytes of a stanza between servers.
+#[must_use]
+pub fn bounce_bytes(bytes: &[u8], condition: Condition, text: &str) -> Option<Bytes> {
+    bounce(&stanza::read(bytes, &Scope::SERVER).ok()?, condition, text)
 }
 
 /// [`bounce`] for a stanza of which no more than the root was read, because it was too large or has a

@@ -119,6 +119,12 @@ impl Answering {
         &self.stream_id
     }
 
+    /// The domain of ours that the stream's header named.
+    #[must_use]
+    pub fn to(&self) -> Option<&Name> {
+        self.to.as_ref()
+    }
+
     /// The connection has TLS now: the next frame is a header again.
     pub fn secured(&mut self) {
         self.secured = true;

@@ -6,6 +6,7 @@
 //! direction that was proved, or in both (XEP-0288).
 
 pub mod answering;
+pub mod candidates;
 pub mod opening;
 pub mod remotes;
 pub mod stream;

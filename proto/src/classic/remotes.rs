@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::name::Name;
 use crate::pair::Pair;
+use crate::stanza_error::Condition;
 
 /// Names a classic stream; given out by whoever starts it.
 pub type StreamId = u64;
@@ -25,7 +26,7 @@ pub enum Next {
     /// A stream is being dialled.
     Wait,
     /// The last attempt failed, and the next is not made before this.
-    Pause(Instant, String),
+    Pause(Instant, Condition, String),
 }
 
 /// The streams that we have dialled, or let speak both ways, by remote domain.
@@ -40,7 +41,7 @@ struct Remote {
     /// Whose dial is under way.
     dialling: Option<StreamId>,
     failures: u32,
-    pause: Option<(Instant, String)>,
+    pause: Option<(Instant, Condition, String)>,
 }
 
 #[derive(Debug)]
@@ -62,7 +63,7 @@ impl Remotes {
         match (stream, remote.dialling, &remote.pause) {
             (Some(stream), ..) => Next::Use(stream.id),
             (None, Some(_), _) => Next::Wait,
-            (None, None, Some((until, why))) if now < *until => Next::Pause(*until, why.clone()),
+            (None, None, Some((until, condition, why))) if now < *until => Next::Pause(*until, *condition, why.clone()),
             (None, None, Some(_) | None) => Next::Dial,
         }
     }
@@ -70,6 +71,12 @@ impl Remotes {
     /// A dial for `remote` has begun.
     pub fn dialling(&mut self, remote: &Name, id: StreamId) {
         self.remotes.entry(remote.clone()).or_default().dialling = Some(id);
+    }
+
+    /// Whether `id` is the dial for `remote` that is under way.
+    #[must_use]
+    pub fn is_dialling(&self, remote: &Name, id: StreamId) -> bool {
+        self.remotes.get(remote).is_some_and(|remote| remote.dialling == Some(id))
     }
 
     /// A stream can be used; `grows`: further pairs may be let in by dialback.
@@ -88,14 +95,21 @@ impl Remotes {
     }
 
     /// A stream has ended, or was never open: then there is a pause. `jitter` is a random number.
-    pub fn ended(&mut self, remote: &Name, id: StreamId, why: &str, now: Instant, jitter: u8) {
+    pub fn ended(
+        &mut self,
+        remote: &Name,
+        id: StreamId,
+        (condition, why): (Condition, &str),
+        now: Instant,
+        jitter: u8,
+    ) {
         let Some(of) = self.remotes.get_mut(remote) else { return };
         of.streams.retain(|stream| stream.id != id);
         if of.dialling == Some(id) {
             of.dialling = None;
             let pause = FIRST_PAUSE.saturating_mul(1 << of.failures.min(16)).min(LONGEST_PAUSE);
             of.failures += 1;
-            of.pause = Some((now + pause.mul_f64(0.5 + f64::from(jitter) / 512.0), why.to_owned()));
+            of.pause = Some((now + pause.mul_f64(0.5 + f64::from(jitter) / 512.0), condition, why.to_owned()));
         }
         if of.streams.is_empty() && of.dialling.is_none() && of.pause.is_none() {
             self.remotes.remove(remote);
@@ -114,7 +128,7 @@ impl Remotes {
     /// Forgets pauses that are long over: names are not collected.
     pub fn forget_old(&mut self, now: Instant) {
         self.remotes.retain(|_, remote| {
-            let paused = remote.pause.as_ref().is_some_and(|(until, _)| now < *until + LONGEST_PAUSE);
+            let paused = remote.pause.as_ref().is_some_and(|(until, ..)| now < *until + LONGEST_PAUSE);
             paused || !remote.streams.is_empty() || remote.dialling.is_some()
         });
     }
@@ -122,7 +136,7 @@ impl Remotes {
     /// Why the last attempt failed.
     #[must_use]
     pub fn last_error(&self, remote: &Name) -> Option<&str> {
-        self.remotes.get(remote)?.pause.as_ref().map(|(_, why)| why.as_str())
+        self.remotes.get(remote)?.pause.as_ref().map(|(.., why)| why.as_str())
     }
 }
 
@@ -130,6 +144,8 @@ impl Remotes {
 mod tests {
     use super::*;
     use crate::now::Now;
+
+    const DOWN: (Condition, &str) = (Condition::RemoteServerTimeout, "refused");
 
     fn name(text: &str) -> Name {
         Name::parse(text).unwrap()
@@ -159,7 +175,7 @@ mod tests {
         remotes.dialling(&name("pessoa.lit"), 2);
         remotes.opened(&pair("b.lit"), 2, false);
         assert_eq!(remotes.next(&pair("b.lit"), now), Next::Use(2));
-        remotes.ended(&name("pessoa.lit"), 1, "closed", now, 0);
+        remotes.ended(&name("pessoa.lit"), 1, DOWN, now, 0);
         assert_eq!(remotes.next(&pair("a.lit"), now), Next::Dial, "a stream that was open is dialled again at once");
     }
 
@@ -169,8 +185,8 @@ mod tests {
         let mut pauses = Vec::new();
         for _ in 0..12 {
             remotes.dialling(&name("pessoa.lit"), 1);
-            remotes.ended(&name("pessoa.lit"), 1, "refused", now, 255);
-            let Next::Pause(until, why) = remotes.next(&pair("a.lit"), now) else { panic!("no pause") };
+            remotes.ended(&name("pessoa.lit"), 1, DOWN, now, 255);
+            let Next::Pause(until, _, why) = remotes.next(&pair("a.lit"), now) else { panic!("no pause") };
             assert_eq!((why.as_str(), remotes.last_error(&name("pessoa.lit"))), ("refused", Some("refused")));
             pauses.push(until - now);
             now = until;
@@ -179,7 +195,7 @@ mod tests {
         assert!(pauses.windows(2).all(|two| two[0] <= two[1]) && pauses[0] < FIRST_PAUSE);
         assert!(pauses[11] < LONGEST_PAUSE && pauses[11] > LONGEST_PAUSE / 2);
         remotes.dialling(&name("pessoa.lit"), 1);
-        remotes.ended(&name("pessoa.lit"), 1, "refused", now, 0);
+        remotes.ended(&name("pessoa.lit"), 1, DOWN, now, 0);
         remotes.forget_pauses();
         assert_eq!(remotes.next(&pair("a.lit"), now), Next::Dial);
     }
@@ -188,7 +204,7 @@ mod tests {
     fn what_nothing_is_known_of_is_forgotten() {
         let (now, mut remotes) = (Now::origin().instant, Remotes::default());
         remotes.dialling(&name("pessoa.lit"), 1);
-        remotes.ended(&name("pessoa.lit"), 1, "refused", now, 0);
+        remotes.ended(&name("pessoa.lit"), 1, DOWN, now, 0);
         remotes.forget_old(now + LONGEST_PAUSE);
         assert!(!remotes.remotes.is_empty());
         remotes.forget_old(now + LONGEST_PAUSE * 2);

@@ -1,0 +1,68 @@
+//! Where a domain's server is: both kinds of SRV records as one list (RFC 6120 §3.2, XEP-0368).
+
+/// The port of servers whose domain has no record.
+const PORT: u16 = 5269;
+
+/// A server to try.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Its DNS name.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Whether TLS comes first; else STARTTLS.
+    pub direct_tls: bool,
+}
+
+/// Why there is nothing to try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("its records say that it has no XMPP service for servers")]
+pub struct NotOffered;
+
+/// The servers of `domain` in the order in which to try them. `records` are those of both services in
+/// that order: target, port, and whether they are of `_xmpps-server`. Without any, the domain itself is
+/// tried. A target of `.` says that its service is not offered (RFC 2782).
+///
+/// # Errors
+/// [`NotOffered`] where there are records, and all say so.
+pub fn candidates<'a>(
+    domain: &str,
+    records: impl IntoIterator<Item = (&'a str, u16, bool)>,
+) -> Result<Vec<Candidate>, NotOffered> {
+    let mut any = false;
+    let mut found = Vec::new();
+    for (host, port, direct_tls) in records {
+        any = true;
+        if host != "." {
+            found.push(Candidate { host: host.to_owned(), port, direct_tls });
+        }
+    }
+    match (any, found.is_empty()) {
+        (false, _) => Ok(vec![Candidate { host: domain.to_owned(), port: PORT, direct_tls: false }]),
+        (true, true) => Err(NotOffered),
+        (true, false) => Ok(found),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_kinds_of_records_are_one_list() {
+        let found = candidates("pessoa.lit", [("a.lit", 5270, true), (".", 0, true), ("b.lit", 5269, false)]).unwrap();
+        let found: Vec<_> = found.iter().map(|one| (one.host.as_str(), one.port, one.direct_tls)).collect();
+        assert_eq!(found, [("a.lit", 5270, true), ("b.lit", 5269, false)]);
+    }
+
+    #[test]
+    fn without_records_the_domain_itself_is_tried() {
+        let itself = Candidate { host: "pessoa.lit".to_owned(), port: 5269, direct_tls: false };
+        assert_eq!(candidates("pessoa.lit", []), Ok(vec![itself]));
+    }
+
+    #[test]
+    fn a_dot_says_no() {
+        assert_eq!(candidates("pessoa.lit", [(".", 0, false)]), Err(NotOffered));
+    }
+}
