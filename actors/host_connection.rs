@@ -49,6 +49,7 @@ use routing::remove_route;
 
 pub use connecting::Start;
 pub use delivering::Undeliverable;
+pub(crate) use link_handle::strand;
 pub use link_handle::{Batch, LinkHandle, OpenPair, PairMoved, SendStanzas, next_link_id};
 pub use operator::{GetQueues, OfOperator};
 pub use runs::{PairEnded, PairSaid};
@@ -272,7 +273,7 @@ impl HostConnection {
                 Action::Close(error) => self.close(error, ctx),
             }
         }
-        link_handle::strand(&self.router, elsewhere);
+        strand(&self.router, elsewhere);
         self.deliver(out.deliveries, ctx);
         if let (true, Some(link)) = (write, &self.link) {
             self.gauge.queued_is(link.wired.borrow().stream.queued_bytes());

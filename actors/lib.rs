@@ -3,6 +3,7 @@
 //! Every actor is a shell round a core of `heteronym-proto`: a message becomes an event, the core
 //! decides, and each action is performed in one exhaustive match.
 
+pub mod classic_stream;
 pub mod crypto;
 pub mod domain_pair;
 pub mod host_connection;
@@ -19,8 +20,9 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use actix::{Addr, ArbiterHandle};
-use heteronym_net::tls::HostTls;
+use heteronym_net::tls::{HostTls, ServerTls};
 use heteronym_proto::component::Secret;
+use heteronym_proto::dialback::DialbackSecret;
 use heteronym_proto::hosted::{Entry, Hosted};
 use heteronym_proto::limits::Limits;
 use heteronym_proto::name::Name;
@@ -28,6 +30,7 @@ use heteronym_proto::now::Now;
 use heteronym_proto::registry::DelegationPolicy;
 use heteronym_proto::routes::Routes;
 use heteronym_proto::shown::Jids;
+use heteronym_proto::way::Policy;
 use tokio::sync::Notify;
 
 /// What all actors are told, at the start and by a reload.
@@ -55,6 +58,29 @@ pub struct Config {
     pub jids: Jids,
     /// Remote domains that are not federated with.
     pub denied: Arc<std::collections::HashSet<Name>>,
+    /// Whether federation is used, for remote domains that `policies` does not name.
+    pub policy: Policy,
+    /// The same for single remote domains.
+    pub policies: HashMap<Name, Policy>,
+    /// Classic S2S.
+    pub classic: Classic,
+}
+
+impl Config {
+    /// Whether federation is used for a remote domain.
+    #[must_use]
+    pub fn policy(&self, domain: &Name) -> Policy {
+        self.policies.get(domain).copied().unwrap_or(self.policy)
+    }
+}
+
+/// Whether and how classic S2S is used.
+#[derive(Clone, Copy, Debug)]
+pub struct Classic {
+    /// Whether at all.
+    pub enabled: bool,
+    /// Whether dialback may prove a domain, besides certificates.
+    pub dialback: bool,
 }
 
 /// One of our own servers.
@@ -122,6 +148,8 @@ impl Attach {
 pub struct Sockets {
     /// For peer hosts.
     pub federation: Vec<TcpListener>,
+    /// For remote servers.
+    pub s2s: Vec<TcpListener>,
     /// For local servers (XEP-0114).
     pub component: Vec<TcpListener>,
 }
@@ -129,10 +157,12 @@ pub struct Sockets {
 /// What actors share: addresses and tables, no state of their own.
 #[derive(Clone)]
 pub struct Shared {
-    /// The configuration and TLS between hosts.
+    /// The configuration, and TLS with hosts and servers.
     pub current: Current,
+    /// What our dialback keys are made of.
+    pub dialback: DialbackSecret,
     /// Where stanzas go.
-    pub routes: Routes<host_connection::LinkHandle>,
+    pub routes: Routes<host_connection::LinkHandle, classic_stream::ClassicHandle>,
     /// The actors of our own servers.
     pub locals: Locals,
     /// The keys that the crypto pool uses.
@@ -157,24 +187,39 @@ impl Shared {
     /// TLS between hosts, as of now.
     #[must_use]
     pub fn tls(&self) -> HostTls {
-        self.current.read().1.clone()
+        self.current.read().1.hosts.clone()
+    }
+
+    /// TLS with servers of classic S2S, as of now.
+    #[must_use]
+    pub fn server_tls(&self) -> ServerTls {
+        self.current.read().1.servers.clone()
     }
 }
 
 /// What a reload replaces for all actors at once. Each looks when it needs something, once a batch
 /// at most.
 #[derive(Clone)]
-pub struct Current(Arc<RwLock<(Arc<Config>, HostTls)>>);
+pub struct Current(Arc<RwLock<(Arc<Config>, Tls)>>);
+
+/// TLS with everybody outside.
+#[derive(Clone)]
+pub struct Tls {
+    /// With peer hosts.
+    pub hosts: HostTls,
+    /// With servers of classic S2S.
+    pub servers: ServerTls,
+}
 
 impl Current {
     /// What counts at the start.
     #[must_use]
-    pub fn new(config: Config, tls: HostTls) -> Self {
+    pub fn new(config: Config, tls: Tls) -> Self {
         Self(Arc::new(RwLock::new((Arc::new(config), tls))))
     }
 
     /// Replaces the configuration, and TLS where there is another; the configuration before.
-    fn replace(&self, config: Arc<Config>, tls: Option<HostTls>) -> Arc<Config> {
+    fn replace(&self, config: Arc<Config>, tls: Option<Tls>) -> Arc<Config> {
         let mut current = self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(tls) = tls {
             current.1 = tls;
@@ -182,7 +227,7 @@ impl Current {
         std::mem::replace(&mut current.0, config)
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, (Arc<Config>, HostTls)> {
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, (Arc<Config>, Tls)> {
         self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

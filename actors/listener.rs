@@ -21,6 +21,7 @@ use heteronym_proto::limits::UNAUTHENTICATED_BYTES;
 use tokio::net::{TcpListener, TcpStream};
 use tracing::{debug, info, warn};
 
+use crate::classic_stream::{self, ClassicStream};
 use crate::host_connection::{HostConnection, Start};
 use crate::local_link::AttachLink;
 use crate::router::Router;
@@ -56,6 +57,14 @@ impl Actor for Listener {
             let (shared, router, handshakes) = (self.shared.clone(), self.router.clone(), handshakes.clone());
             let serve = accept(socket, handshakes, move |stream, place| {
                 HostConnection::launch(&shared, &router, Start::Accepted(stream, place));
+            });
+            ctx.spawn(serve.into_actor(self));
+        }
+        let handshakes = Handshakes::new();
+        for socket in std::mem::take(&mut self.sockets.s2s) {
+            let (shared, router, handshakes) = (self.shared.clone(), self.router.clone(), handshakes.clone());
+            let serve = accept(socket, handshakes, move |stream, place| {
+                ClassicStream::launch(&shared, &router, classic_stream::Start::Accepted(stream, place));
             });
             ctx.spawn(serve.into_actor(self));
         }

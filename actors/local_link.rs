@@ -42,7 +42,7 @@ use takeover::Candidate;
 
 pub use dialling::try_component;
 pub(crate) use local_handle::bounce_to_sender;
-pub use local_handle::{Deliver, Delivered, LocalHandle};
+pub use local_handle::{Deliver, Delivered, LocalHandle, Origin};
 pub use operator::{GetQueue, Reconfigure};
 pub use status::GetStatus;
 pub use takeover::AttachLink;

@@ -10,8 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseFuture, WrapFuture};
-use heteronym_net::dns::{DnsError, Resolver, SrvAnswer, UNDER_WAY, order};
+use futures_util::future::join;
+use heteronym_net::dns::{DnsError, Resolver, SrvAnswer, UNDER_WAY, order, order_by};
 use heteronym_net::random;
+use heteronym_proto::classic::candidates::{Candidate, NotOffered, candidates};
 use heteronym_proto::domain_pair::Delegation;
 use heteronym_proto::limits::{ALL_WAITING_LOOKUPS, WAITING_LOOKUPS};
 use heteronym_proto::name::Name;
@@ -24,6 +26,10 @@ use crate::metrics::Metrics;
 
 const SERVICE: &str = "_xmpp-federation._tcp";
 const BOUNDS: Bounds = Bounds { under_way: UNDER_WAY, waiting_of_one: WAITING_LOOKUPS, waiting: ALL_WAITING_LOOKUPS };
+/// RFC 6120 §3.2.1.
+const STARTTLS: &str = "_xmpp-server._tcp";
+/// XEP-0368.
+const DIRECT_TLS: &str = "_xmpps-server._tcp";
 
 /// See the module.
 pub struct Registry {
@@ -119,9 +125,12 @@ impl Registry {
     }
 }
 
+fn below(bound: u32) -> u32 {
+    u32::from_be_bytes(random::bytes::<4>()) % bound.max(1)
+}
+
 /// The records in the order in which to try them (RFC 2782).
 fn service(answer: &SrvAnswer) -> Service {
-    let below = |bound: u32| u32::from_be_bytes(random::bytes::<4>()) % bound.max(1);
     let ordered: Vec<_> = order(&answer.records, below).into_iter().flatten().collect();
     Service::from_records(ordered.iter().map(|record| (record.target.as_str(), record.port, record.priority)))
 }
@@ -210,7 +219,34 @@ impl Handler<CheckDelegation> for Registry {
     }
 }
 
-/// Where is a host? Its addresses with each port of its records.
+/// Which servers does a domain have, for classic S2S? In the order in which to try them.
+#[derive(Message)]
+#[rtype(result = "Result<Result<Vec<Candidate>, NotOffered>, String>")]
+pub struct LookUpServers(pub Name);
+
+impl Handler<LookUpServers> for Registry {
+    type Result = ResponseFuture<Result<Result<Vec<Candidate>, NotOffered>, String>>;
+
+    fn handle(&mut self, LookUpServers(domain): LookUpServers, _: &mut Self::Context) -> Self::Result {
+        let (resolver, metrics) = (self.resolver.clone(), Arc::clone(&self.metrics));
+        Box::pin(async move {
+            let resolver = resolver.ok_or("there is no resolver")?;
+            let (direct, starttls) =
+                join(resolver.srv(DIRECT_TLS, domain.as_str()), resolver.srv(STARTTLS, domain.as_str())).await;
+            for answer in [&direct, &starttls] {
+                metrics.dns_lookup("srv", if answer.is_ok() { "found" } else { "failed" });
+            }
+            let text = |error: DnsError| error.to_string();
+            let direct = direct.map_err(text)?.records.into_iter().map(|record| (record, true));
+            let starttls = starttls.map_err(text)?.records.into_iter().map(|record| (record, false));
+            let ordered = order_by(direct.chain(starttls).collect(), |(record, _)| record, below);
+            let records = ordered.iter().flatten().map(|(record, direct)| (&*record.target, record.port, *direct));
+            Ok(candidates(domain.as_str(), records))
+        })
+    }
+}
+
+/// Where is a host? Its addresses with each port of its records; none where it has none.
 #[derive(Message)]
 #[rtype(result = "Result<Vec<SocketAddr>, String>")]
 pub struct LookUpAddresses {
@@ -237,8 +273,7 @@ impl Handler<LookUpAddresses> for Registry {
             let found = found.map_err(|error| error.to_string())?;
             let all =
                 ports.into_iter().flat_map(|port| found.iter().map(move |address| SocketAddr::new(*address, port)));
-            let sockets: Vec<_> = all.collect();
-            if sockets.is_empty() { Err(format!("{host} has no address")) } else { Ok(sockets) }
+            Ok(all.collect())
         })
     }
 }

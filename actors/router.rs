@@ -5,6 +5,7 @@
 //! entry, a HostConnection per connection to a peer host. Ends the process's work when it drains.
 //! Stanzas of a pair wait here until its host is found and a link to it is chosen.
 
+mod classic;
 mod draining;
 mod links;
 mod operator;
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 use bytes::Bytes;
+use heteronym_proto::classic::remotes::Remotes;
 use heteronym_proto::hosted::Entry;
 use heteronym_proto::link_choice::{LinkChoice, LinkId};
 use heteronym_proto::mux::Slot;
@@ -27,15 +29,19 @@ use heteronym_proto::routes::Route;
 use heteronym_proto::stanza_error::Condition;
 use heteronym_proto::traffic::Traffic;
 use heteronym_proto::waiting::WaitingRoom;
+use heteronym_proto::way::{Circumstances, Policy, Way};
 use tracing::{error, warn};
 
 use crate::host_connection::LinkHandle;
 use crate::listener::Listener;
-use crate::local_link::{Deliver, Delivered, LocalHandle, LocalLink, Settled, bounce_to_sender};
+use crate::local_link::{Deliver, Delivered, LocalHandle, LocalLink, Origin, Settled, bounce_to_sender};
 use crate::metrics::Direction;
 use crate::registry::LookUpHost;
 use crate::{Gauge, Shared, Sockets, now};
 
+use classic::Streams;
+
+pub use classic::{ClassicDown, ClassicEnded, ClassicOpen, ClassicUp, Reply};
 pub use draining::Drain;
 pub use links::{LinkAlive, LinkChosen, LinkEnded, LinkReady, Stranded};
 pub use operator::{ActivatePair, CloseHost, DeactivatePair, GetQueues};
@@ -61,6 +67,12 @@ pub struct Router {
     unsettled: HashMap<Pair, (Entry, u64)>,
     /// Pairs that an operator wants, whether stanzas wait for them or not, and since when.
     wanted: HashMap<Pair, Instant>,
+    /// Which classic stream serves whom.
+    remotes: Remotes,
+    /// The classic streams that are open.
+    streams: Streams,
+    /// Pairs that wait for a classic stream, by remote domain, each with why it takes none of a host.
+    for_classic: HashMap<Name, HashMap<Pair, Arc<str>>>,
     drain: Option<tokio::sync::oneshot::Sender<()>>,
     /// From the order to drain until the end.
     draining: bool,
@@ -98,6 +110,9 @@ impl Router {
             resolving,
             unsettled,
             wanted: HashMap::new(),
+            remotes: Remotes::default(),
+            streams: Streams::new(),
+            for_classic: HashMap::new(),
             drain: None,
             draining: false,
         }
@@ -144,12 +159,8 @@ impl Router {
         if let Some(entry) = self.shared.config().hosted.entry(pair.remote.as_str()) {
             return self.route_inside(pair, entry);
         }
-        if self.shared.config().denied.contains(&pair.remote) {
-            return self.bounce_pair(
-                pair,
-                (Condition::RemoteServerNotFound, "policy"),
-                "the policy for this domain is \"off\"",
-            );
+        if self.shared.config().policy(&pair.remote) == Policy::Off {
+            return self.resolved(pair, Service::Absent, ctx);
         }
         if !self.resolving.insert(pair.clone()) {
             return;
@@ -186,8 +197,10 @@ impl Router {
         self.shared.metrics.traffic(Direction::Local, traffic);
         let route = Route::Local { entry, stanzas: (stanzas.len() as u64).into() };
         self.shared.routes.insert(pair.clone(), route);
-        let deliver =
-            Deliver { from: None, stanzas: stanzas.into_iter().map(|bytes| Delivered { n: 0, bytes }).collect() };
+        let deliver = Deliver {
+            from: Origin::Inside,
+            stanzas: stanzas.into_iter().map(|bytes| Delivered { n: 0, bytes }).collect(),
+        };
         let full = self.shared.locals.get(entry).and_then(|local| local.deliver(deliver).err());
         let left = full.map(|deliver| deliver.stanzas).unwrap_or_default();
         let left = left.into_iter().map(|stanza| stanza.bytes).collect();
@@ -196,17 +209,15 @@ impl Router {
     }
 
     fn resolved(&mut self, pair: &Pair, service: Service, ctx: &mut Context<Self>) {
-        match service {
-            Service::Offered(targets) => self.wait_for_host(pair.clone(), targets, ctx),
-            Service::Absent => {
-                let domain = &pair.remote;
-                warn!(%pair, "no _xmpp-federation._tcp record for {domain}: stanzas bounce (remote-server-not-found)");
-                let text = format!("{domain} has no federation record");
-                self.bounce_pair(pair, (Condition::RemoteServerNotFound, "no-record"), &text);
-            }
-            Service::Failed(why) => {
-                let text = format!("the look-up of {} failed: {why}", pair.remote);
-                self.bounce_pair(pair, (Condition::RemoteServerTimeout, "lookup-failed"), &text);
+        let config = self.shared.config();
+        let policy = config.policy(&pair.remote);
+        let circumstances = Circumstances { policy, classic: config.classic.enabled, pinned: false };
+        match circumstances.way(service) {
+            Way::Federation(targets) => self.wait_for_host(pair.clone(), targets, ctx),
+            Way::Classic(instead) => self.by_classic(pair, instead.into(), ctx),
+            Way::Back(condition, why) => {
+                warn!(%pair, why, "stanzas bounce ({condition})");
+                self.bounce_pair(pair, (condition, "no-way"), &format!("{}: {why}", pair.remote));
             }
         }
     }
@@ -257,6 +268,7 @@ impl Router {
         self.hosts.retain(|_, host| {
             !host.choice.is_idle() || !host.pairs.is_empty() || host.choice.paused_until(instant).is_some()
         });
+        self.remotes.forget_old(instant);
         let wait = self.shared.config().limits.stanza_wait;
         self.give_up_wanted(instant, wait);
         for (pair, stanzas) in self.waiting.take_overdue(instant, wait) {

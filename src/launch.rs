@@ -1,21 +1,28 @@
 //! From a configuration to running actors: what the daemon, the demo and the benches share.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use actix::{Actor, Addr};
-use heteronym_actors::crypto::{Crypto, KeyRing};
+use heteronym_actors::crypto::{Crypto, KeyOf, KeyRing};
 use heteronym_actors::metrics::Metrics;
 use heteronym_actors::registry::Registry;
 use heteronym_actors::router::{Drain, Router};
-use heteronym_actors::{Attach, Config as ActorsConfig, Current, IoThreads, LocalConfig, Shared, Sockets};
+use heteronym_actors::{
+    Attach, Classic, Config as ActorsConfig, Current, IoThreads, LocalConfig, Shared, Sockets, Tls,
+};
 use heteronym_net::keys::DomainKey;
 use heteronym_net::listen::bind;
-use heteronym_net::tls::{Certificates as TlsCertificates, HostTls, TlsError};
+use heteronym_net::random;
+use heteronym_net::tls::{Certificates as TlsCertificates, HostTls, ServerTls, TlsError};
 use heteronym_proto::component::Secret;
+use heteronym_proto::dialback::DialbackSecret;
 use heteronym_proto::hosted::Hosted;
+use heteronym_proto::name::Name;
 use heteronym_proto::registry::DelegationPolicy;
+use heteronym_proto::way;
 use tracing::info;
 
 use crate::admin::{self, Token};
@@ -57,6 +64,8 @@ pub struct Launched {
 pub struct Listening {
     /// Host streams.
     pub federation: Vec<SocketAddr>,
+    /// Remote servers (classic S2S).
+    pub s2s: Vec<SocketAddr>,
     /// Components.
     pub component: Vec<SocketAddr>,
     /// The admin interface.
@@ -98,11 +107,12 @@ pub fn launch(config: &Config, certificates: Certificates, threads: usize) -> Re
     let dates = certificates.dates();
     let Certificates { host, domains, roots } = certificates;
     let (federation, at_federation) = bind_all("federation", &config.listen.federation)?;
+    let (s2s, at_s2s) = bind_all("s2s", &config.listen.s2s)?;
     let (component, at_component) = bind_all("component", &config.listen.component)?;
     let (admin_sockets, at_admin) = bind_all("admin", &config.listen.admin)?;
-    let listening = Listening { federation: at_federation, component: at_component, admin: at_admin };
-    let sockets = Sockets { federation, component };
-    let tls = host_tls(config, host)?;
+    let listening = Listening { federation: at_federation, s2s: at_s2s, component: at_component, admin: at_admin };
+    let sockets = Sockets { federation, s2s, component };
+    let tls = tls(config, host, &domains)?;
     let told = actors_config(config, &[]);
     let metrics = Arc::new(Metrics::new()?);
     let (servers, delegation) = (told.resolvers.clone(), told.delegation);
@@ -114,6 +124,7 @@ pub fn launch(config: &Config, certificates: Certificates, threads: usize) -> Re
     let keys = Arc::new(KeyRing::new(config.host.name.clone(), domains, roots));
     let shared = Shared {
         current: Current::new(told, tls),
+        dialback: DialbackSecret::new(&random_secret()),
         routes: Default::default(),
         locals: Default::default(),
         crypto: Crypto::start(threads, Arc::clone(&keys)),
@@ -130,6 +141,11 @@ pub fn launch(config: &Config, certificates: Certificates, threads: usize) -> Re
         serve_admin(socket, admin::routes(Arc::clone(&operator), token.clone()), end_admin.subscribe());
     }
     Ok(Launched { router, listening, operator, end_admin })
+}
+
+/// Keys are made and verified by this process alone.
+fn random_secret() -> String {
+    random::bytes::<32>().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The sockets, and where they are.
@@ -164,9 +180,11 @@ fn serve_admin(socket: TcpListener, routes: axum::Router, mut end: tokio::sync::
     });
 }
 
-/// TLS with the host's certificate.
-pub(crate) fn host_tls(config: &Config, host: Arc<dyn DomainKey>) -> Result<HostTls, TlsError> {
-    HostTls::new(Arc::new(TlsCertificates::new(config.host.name.as_str(), host)))
+/// TLS with the host's certificate, and with those of our domains.
+pub(crate) fn tls(config: &Config, host: Arc<dyn DomainKey>, domains: &HashMap<Name, KeyOf>) -> Result<Tls, TlsError> {
+    let hosts = HostTls::new(Arc::new(TlsCertificates::new(config.host.name.as_str(), host)))?;
+    let good = domains.iter().filter_map(|(domain, key)| Some((domain.to_string(), Arc::clone(key.as_ref().ok()?))));
+    Ok(Tls { hosts, servers: ServerTls::new(good)? })
 }
 
 /// `config` as actors are told it. An entry is found by its place: each keeps the one that it had in
@@ -195,6 +213,9 @@ pub(crate) fn actors_config(config: &Config, before: &[LocalConfig]) -> ActorsCo
         activation_lifetime: config.federation.activation_lifetime,
         peers: config.peers.iter().map(|(name, peer)| (name.clone(), peer.addresses.clone())).collect(),
         denied: Arc::new(off.map(|(domain, _)| domain.clone()).collect()),
+        policy: policy(config.federation.policy),
+        policies: config.federation.domains.iter().map(|(domain, of)| (domain.clone(), policy(*of))).collect(),
+        classic: Classic { enabled: config.classic.enabled, dialback: config.classic.dialback },
     }
 }
 
@@ -212,6 +233,14 @@ fn local(local: &config::Local) -> LocalConfig {
 
 fn gone(local: &LocalConfig) -> LocalConfig {
     LocalConfig { gone: true, domains: 0, attach: Attach::NotBuilt(local.attach.kind()), name: local.name.clone() }
+}
+
+fn policy(policy: Policy) -> way::Policy {
+    match policy {
+        Policy::Prefer => way::Policy::Prefer,
+        Policy::Require => way::Policy::Require,
+        Policy::Off => way::Policy::Off,
+    }
 }
 
 fn delegation(delegation: Delegation) -> DelegationPolicy {

@@ -49,8 +49,9 @@ fn gauges(totals: &Totals, host: &Name, dates: &Dates) -> Result<Registry, prome
         gauge("heteronym_queue_bytes", "Bytes that wait: for a host, on host streams, for our servers", &["queue"])?;
     set(&hosts, HostState::ALL.iter().map(|state| state.as_str()), totals.hosts.iter().map(telemetry::host_count));
     set(&locals, LocalState::ALL.iter().map(|state| state.as_str()), totals.locals.iter().map(telemetry::local_count));
-    for (via, state) in
-        [Via::Federation, Via::Local].iter().flat_map(|via| PairState::ALL.iter().map(move |state| (via, state)))
+    for (via, state) in [Via::Federation, Via::Classic, Via::Local]
+        .iter()
+        .flat_map(|via| PairState::ALL.iter().map(move |state| (via, state)))
     {
         pairs.with_label_values(&[state.as_str(), via.as_str()]).set(0);
     }

@@ -19,7 +19,7 @@ use tracing::{info, warn};
 use crate::admin::{Control, Reloaded, Telemetry, Token};
 use crate::certificates::{self, Dates};
 use crate::config::{Config, ConfigErrors, Problem};
-use crate::launch::{actors_config, host_tls};
+use crate::launch::{actors_config, tls};
 use crate::logging;
 use crate::metrics;
 use crate::status::{Page, Queues, Status};
@@ -100,15 +100,15 @@ impl Operator {
         certificates.log_problems();
         let mut dates = certificates.dates();
         let certificates::Certificates { host, domains, roots } = certificates;
-        let tls = if same_host {
-            Some(host_tls(&config, host).map_err(|error| error.to_string())?)
+        let with_all = if same_host {
+            Some(tls(&config, host, &domains).map_err(|error| error.to_string())?)
         } else {
             dates.host = before.dates.host;
             None
         };
         let told = actors_config(&config, &before.locals);
         let locals = told.locals.clone();
-        let reload = Reload { config: told, tls, domains, roots };
+        let reload = Reload { config: told, tls: with_all, domains, roots };
         self.ask(reload).await.ok_or("the router has ended")?;
         logging::set_level(config.log.level);
         self.token.set(config.admin.token.clone());

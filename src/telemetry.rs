@@ -128,6 +128,7 @@ fn pair_state(state: ProtoPairState) -> PairState {
 fn via(via: proto::Via) -> Via {
     match via {
         proto::Via::Federation => Via::Federation,
+        proto::Via::Classic => Via::Classic,
         proto::Via::Local => Via::Local,
     }
 }

@@ -99,7 +99,7 @@ async fn the_metrics_move_with_what_happens() {
         ("heteronym_stanzas_total{direction=\"in\",kind=\"message\"}", 2.0),
         ("heteronym_stanzas_total{direction=\"local\",kind=\"message\"}", 1.0),
         ("heteronym_stanzas_total{direction=\"out\",kind=\"iq\"}", 0.0),
-        ("heteronym_stanza_errors_total{condition=\"remote-server-not-found\",reason=\"no-record\"}", 1.0),
+        ("heteronym_stanza_errors_total{condition=\"remote-server-not-found\",reason=\"classic\"}", 1.0),
         ("heteronym_activations_total{result=\"active\",role=\"responder\"}", 2.0),
         ("heteronym_activation_seconds_count", 2.0),
         ("heteronym_activation_seconds_bucket{le=\"+Inf\"}", 2.0),

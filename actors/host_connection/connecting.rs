@@ -62,7 +62,11 @@ async fn dial_host(shared: &Shared, target: Target) -> Result<Connected, String>
         Some(addresses) if !addresses.is_empty() => addresses.clone(),
         Some(_) | None => {
             let question = LookUpAddresses { host: host.clone(), ports };
-            shared.registry.send(question).await.map_err(|_| "the registry is gone")??
+            let found = shared.registry.send(question).await.map_err(|_| "the registry is gone")??;
+            if found.is_empty() {
+                return Err(format!("{host} has no address"));
+            }
+            found
         }
     };
     let tcp = dial::race(&addresses, &config.source, dial::STAGGER, limit).await.map_err(|e| e.to_string())?;

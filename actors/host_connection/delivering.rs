@@ -14,7 +14,7 @@ use tracing::info;
 
 use super::HostConnection;
 use crate::Gauge;
-use crate::local_link::{Deliver, Delivered};
+use crate::local_link::{Deliver, Delivered, Origin};
 
 impl HostConnection {
     /// Hands stanzas to our servers, one message per server and read.
@@ -32,7 +32,7 @@ impl HostConnection {
             if let Some(local) = local.as_ref().filter(|local| local.gauge.bytes() > HOLD_BYTES) {
                 self.hold(entry, &stanzas, Arc::clone(&local.gauge), ctx);
             }
-            let deliver = Deliver { from: Some(ctx.address()), stanzas };
+            let deliver = Deliver { from: Origin::Host(ctx.address()), stanzas };
             let full = match local {
                 Some(local) => local.deliver(deliver).err(),
                 None => Some(deliver),

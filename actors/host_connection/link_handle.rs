@@ -116,7 +116,7 @@ impl Drop for OpenPair {
 }
 
 /// Sends stanzas back to the Router that a link has not taken before it ended.
-pub(super) fn strand(router: &Addr<Router>, stanzas: Vec<Bytes>) {
+pub(crate) fn strand(router: &Addr<Router>, stanzas: Vec<Bytes>) {
     if !stanzas.is_empty() && router.try_send(Stranded(stanzas)).is_err() {
         warn!("stanzas for a link that ended are lost: the router is gone");
     }

@@ -56,6 +56,6 @@ impl HostConnection {
 pub(super) fn remove_route(shared: &Shared, id: LinkId, pair: &Pair) {
     shared.routes.remove_if(pair, |route| match route {
         Route::Link { link, .. } => link.id == id,
-        Route::Local { .. } => false,
+        Route::Classic { .. } | Route::Local { .. } => false,
     });
 }

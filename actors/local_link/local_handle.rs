@@ -10,6 +10,7 @@ use heteronym_proto::stanza_error::{Condition, bounce};
 use tracing::{debug, warn};
 
 use super::LocalLink;
+use crate::classic_stream::ClassicStream;
 use crate::host_connection::HostConnection;
 use crate::{Gauge, Shared};
 
@@ -44,10 +45,21 @@ impl LocalHandle {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Deliver {
-    /// Who is told what could not be delivered; `None`: the sender is, by a stanza error.
-    pub from: Option<Addr<HostConnection>>,
+    /// Who is told what could not be delivered.
+    pub from: Origin,
     /// In order.
     pub stanzas: Vec<Delivered>,
+}
+
+/// Where stanzas come from, and how their senders learn that they were not delivered.
+#[derive(Clone)]
+pub enum Origin {
+    /// A host stream: it tells the number.
+    Host(Addr<HostConnection>),
+    /// A classic stream: it answers with a stanza error.
+    Classic(Addr<ClassicStream>),
+    /// One of our own servers: the sender gets a stanza error.
+    Inside,
 }
 
 /// A stanza for our server.
@@ -80,7 +92,7 @@ pub(crate) fn bounce_to_sender(shared: &Shared, bytes: &[u8], why: (Condition, &
     };
     let entry = config.hosted.entry(stanza.from_domain());
     let Some(local) = entry.and_then(|entry| shared.locals.get(entry)) else { return };
-    let answer = Deliver { from: None, stanzas: vec![Delivered { n: 0, bytes: error }] };
+    let answer = Deliver { from: Origin::Inside, stanzas: vec![Delivered { n: 0, bytes: error }] };
     if local.deliver(answer).is_err() {
         warn!(domain = stanza.from_domain(), "an error for a local user was dropped: its server does not read");
     }

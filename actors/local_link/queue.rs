@@ -5,21 +5,22 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::{Addr, AsyncContext, Context, Handler};
+use actix::{AsyncContext, Context, Handler};
 use bytes::{Bytes, BytesMut};
 use heteronym_net::wire::Source;
 use heteronym_proto::control::UndeliveredReason;
 use heteronym_proto::stanza_error::Condition;
 
 use super::LocalLink;
-use super::local_handle::{Deliver, Delivered, bounce_to_sender};
-use crate::host_connection::{HostConnection, Undeliverable};
+use super::local_handle::{Deliver, Delivered, Origin, bounce_to_sender};
+use crate::classic_stream::NotDelivered;
+use crate::host_connection::Undeliverable;
 use crate::{Gauge, Shared};
 
 impl LocalLink {
     /// Queues stanzas for the link, or lets them wait for one.
-    pub(super) fn enqueue(&mut self, from: Option<Addr<HostConnection>>, stanzas: Vec<Delivered>) {
-        let (now, from) = (crate::now().instant, from.map(Rc::new));
+    pub(super) fn enqueue(&mut self, from: Origin, stanzas: Vec<Delivered>) {
+        let (now, from) = (crate::now().instant, Rc::new(from));
         let waiting = stanzas.into_iter().map(|stanza| Waiting { since: now, from: from.clone(), stanza });
         if let Some(link) = &self.link {
             let mut out = link.out.borrow_mut();
@@ -70,7 +71,7 @@ impl LocalLink {
 pub(super) struct Waiting {
     pub(super) since: Instant,
     /// Shared by all stanzas of one message.
-    pub(super) from: Option<Rc<Addr<HostConnection>>>,
+    pub(super) from: Rc<Origin>,
     pub(super) stanza: Delivered,
 }
 
@@ -110,11 +111,14 @@ impl Source for OutQueue {
 }
 
 fn hand_back(shared: &Shared, waiting: Waiting, reason: UndeliveredReason) {
-    match waiting.from {
-        Some(from) => {
+    match &*waiting.from {
+        Origin::Host(from) => {
             let _ = from.try_send(Undeliverable { n: waiting.stanza.n, reason });
         }
-        None => {
+        Origin::Classic(from) => {
+            let _ = from.try_send(NotDelivered(waiting.stanza.bytes));
+        }
+        Origin::Inside => {
             let text = "the domain's server is down";
             bounce_to_sender(
                 shared,

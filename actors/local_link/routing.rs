@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use heteronym_proto::hosted::Entry;
+use heteronym_proto::mux::Slot;
 use heteronym_proto::pair::Pair;
 use heteronym_proto::routes::Route;
 use heteronym_proto::stanza_error::Condition;
@@ -12,7 +13,8 @@ use heteronym_proto::traffic::Traffic;
 use tracing::warn;
 
 use super::LocalLink;
-use super::local_handle::{Deliver, Delivered, QUEUE_BYTES, bounce_to_sender};
+use super::local_handle::{Deliver, Delivered, Origin, QUEUE_BYTES, bounce_to_sender};
+use crate::classic_stream::ClassicHandle;
 use crate::host_connection::{Batch, LinkHandle};
 use crate::metrics::Direction;
 use crate::router::Unrouted;
@@ -21,7 +23,7 @@ use crate::{Gauge, Shared};
 impl LocalLink {
     pub(super) fn dispatch(&mut self, outgoing: Outgoing) {
         self.batches += 1;
-        let Outgoing { links, locals, router, answers } = outgoing;
+        let Outgoing { links, classics, locals, router, answers } = outgoing;
         let config = self.shared.config();
         for (link, stanzas, bytes) in links {
             if link.gauge.bytes() > Gauge::HIGH
@@ -36,6 +38,9 @@ impl LocalLink {
                 }
             }
         }
+        for (stream, stanzas) in classics {
+            self.send_by_classic(&stream, stanzas);
+        }
         for (entry, stanzas) in locals {
             self.deliver_inside(entry, stanzas);
         }
@@ -44,6 +49,17 @@ impl LocalLink {
         }
         if !answers.is_empty() {
             self.answer(answers);
+        }
+    }
+
+    fn send_by_classic(&mut self, stream: &ClassicHandle, stanzas: Vec<(Pair, Bytes)>) {
+        if let (true, Some(own)) = (stream.gauge.bytes() > Gauge::HIGH, &self.link) {
+            *own.gate.borrow_mut() = Some(Arc::clone(&stream.gauge));
+        }
+        let limits = &self.shared.config().limits;
+        for (_, stanza) in stream.send(stanzas, limits).err().unwrap_or_default() {
+            let text = "the connection to the other server is full";
+            bounce_to_sender(&self.shared, &stanza, (Condition::ResourceConstraint, "classic-queue-full"), text);
         }
     }
 
@@ -57,7 +73,7 @@ impl LocalLink {
             return warn!(local = self.name(), "answers were dropped: the server does not read");
         }
         let stanzas = answers.into_iter().map(|bytes| Delivered { n: 0, bytes });
-        self.enqueue(None, stanzas.collect());
+        self.enqueue(Origin::Inside, stanzas.collect());
     }
 
     pub(super) fn deliver_inside(&mut self, entry: Entry, stanzas: Vec<Bytes>) {
@@ -65,7 +81,7 @@ impl LocalLink {
         stanzas.iter().for_each(|stanza| traffic.count(stanza));
         self.shared.metrics.traffic(Direction::Local, traffic);
         let stanzas = stanzas.into_iter().map(|bytes| Delivered { n: 0, bytes }).collect();
-        let deliver = Deliver { from: None, stanzas };
+        let deliver = Deliver { from: Origin::Inside, stanzas };
         let full = match self.shared.locals.get(entry) {
             Some(local) => local.deliver(deliver).err(),
             None => Some(deliver),
@@ -92,9 +108,30 @@ impl LocalLink {
 #[derive(Default)]
 pub(super) struct Outgoing {
     pub(super) links: Vec<(LinkHandle, Batch, usize)>,
+    pub(super) classics: Vec<(ClassicHandle, Vec<(Pair, Bytes)>)>,
     pub(super) locals: Vec<(Entry, Vec<Bytes>)>,
     pub(super) router: Vec<(Pair, Bytes)>,
     pub(super) answers: Vec<Bytes>,
+}
+
+impl Outgoing {
+    fn by_link(&mut self, link: &LinkHandle, slot: Slot, bytes: Bytes) {
+        let total = bytes.len();
+        match self.links.iter_mut().find(|(other, ..)| other.id == link.id) {
+            Some((_, stanzas, of_all)) => {
+                *of_all += total;
+                stanzas.push((slot, bytes));
+            }
+            None => self.links.push((link.clone(), vec![(slot, bytes)], total)),
+        }
+    }
+
+    fn by_classic(&mut self, stream: &ClassicHandle, pair: &Pair, bytes: Bytes) {
+        match self.classics.iter_mut().find(|(other, _)| other.id == stream.id) {
+            Some((_, stanzas)) => stanzas.push((pair.clone(), bytes)),
+            None => self.classics.push((stream.clone(), vec![(pair.clone(), bytes)])),
+        }
+    }
 }
 
 /// Sorts one stanza. A pair that the Router still holds stanzas of goes on through the Router, so
@@ -112,16 +149,8 @@ pub(super) fn route(
     let held = !via_router.is_empty() && via_router.contains_key(key);
     let found = if held { None } else { shared.routes.find(from, to) };
     match found.as_deref() {
-        Some(Route::Link { link, slot }) => match outgoing.links.iter_mut().find(|(other, ..)| other.id == link.id) {
-            Some((_, stanzas, total)) => {
-                *total += bytes.len();
-                stanzas.push((*slot, bytes));
-            }
-            None => {
-                let total = bytes.len();
-                outgoing.links.push((link.clone(), vec![(*slot, bytes)], total));
-            }
-        },
+        Some(Route::Link { link, slot }) => outgoing.by_link(link, *slot, bytes),
+        Some(Route::Classic { stream, pair }) => outgoing.by_classic(stream, pair, bytes),
         Some(Route::Local { entry, stanzas }) => {
             stanzas.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             match outgoing.locals.iter_mut().find(|(other, _)| other == entry) {

@@ -9,11 +9,18 @@ use heteronym_proto::stanza_error::Condition;
 use tracing::info;
 
 use super::Router;
+use super::classic::end_all;
 use crate::host_connection::Decide;
 use crate::listener::StopAccepting;
 use crate::local_link::{Finish, StopReading};
 
 impl Router {
+    pub(super) fn finish_drain_if_done(&mut self, ctx: &mut Context<Self>) {
+        if self.links.is_empty() && self.streams.is_empty() {
+            self.finish_drain(ctx);
+        }
+    }
+
     pub(super) fn finish_drain(&mut self, ctx: &mut Context<Self>) {
         if let Some(done) = self.drain.take() {
             let locals: Vec<_> = self.shared.locals.all();
@@ -63,9 +70,8 @@ impl Handler<Drain> for Router {
             for entry in this.links.values() {
                 let _ = entry.link.addr.try_send(Decide::Drain);
             }
-            if this.links.is_empty() {
-                this.finish_drain(ctx);
-            }
+            end_all(&this.streams);
+            this.finish_drain_if_done(ctx);
         }));
         ctx.run_later(DRAIN, |this, ctx| this.finish_drain(ctx));
         Box::pin(async {

@@ -196,10 +196,7 @@ impl Handler<LinkEnded> for Router {
         if self.draining {
             let stanzas = unsent.into_iter().flat_map(|(_, stanzas)| stanzas).collect();
             self.bounce(stanzas, (Condition::RemoteServerTimeout, "shutdown"), "this router shuts down");
-            if self.links.is_empty() {
-                self.finish_drain(ctx);
-            }
-            return;
+            return self.finish_drain_if_done(ctx);
         }
         for (pair, stanzas) in unsent {
             self.wait_again(&pair, stanzas);
@@ -235,7 +232,7 @@ impl Handler<Stranded> for Router {
 }
 
 /// The pair of a stanza that one of our users sent.
-fn pair_of(bytes: &[u8]) -> Option<Pair> {
+pub(super) fn pair_of(bytes: &[u8]) -> Option<Pair> {
     let stanza = stanza::read(bytes, &Scope::SERVER).ok()?;
     let (local, remote) = (Name::parse(stanza.from_domain()).ok()?, Name::parse(stanza.to_domain()).ok()?);
     Some(Pair { local, remote })

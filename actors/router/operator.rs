@@ -67,7 +67,7 @@ impl Handler<DeactivatePair> for Router {
                 info!(%pair, "an operator ends the pair");
                 link.addr.try_send(OfOperator::Deactivate(pair)).is_ok()
             }
-            Some(Route::Local { .. }) | None => false,
+            Some(Route::Classic { .. } | Route::Local { .. }) | None => false,
         }
     }
 }

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use actix::{AsyncContext, Context, Handler, Message};
-use heteronym_net::tls::HostTls;
 use heteronym_net::trust::Roots;
 use heteronym_proto::name::Name;
 use heteronym_proto::pair::Pair;
@@ -12,9 +11,10 @@ use heteronym_proto::routes::Route;
 use tracing::info;
 
 use super::Router;
+use crate::classic_stream::ClassicHandle;
 use crate::crypto::KeyOf;
 use crate::host_connection::{LinkHandle, OfOperator};
-use crate::{Config, local_link, registry};
+use crate::{Config, Tls, local_link, registry};
 
 /// Everything that a reload replaces. Entries keep their places; those that are gone say so.
 #[derive(Message)]
@@ -22,8 +22,8 @@ use crate::{Config, local_link, registry};
 pub struct Reload {
     /// What actors are told.
     pub config: Config,
-    /// TLS with the host's certificate; none: as before.
-    pub tls: Option<HostTls>,
+    /// TLS with the certificates; none: as before.
+    pub tls: Option<Tls>,
     /// The keys of all hosted domains.
     pub domains: HashMap<Name, KeyOf>,
     /// Who is trusted.
@@ -46,6 +46,7 @@ impl Handler<Reload> for Router {
             let _ = entry.link.addr.try_send(OfOperator::Reconfigure(Arc::clone(&config)));
         }
         self.hosts.values_mut().for_each(|host| host.choice.forget_failures());
+        self.remotes.forget_pauses();
         info!(locals = config.locals.iter().filter(|local| !local.gone).count(), "reloaded");
     }
 }
@@ -64,9 +65,9 @@ impl Router {
 
 /// A pair inside this router whose domains are not served as they were. Routes over links are the
 /// links' own business.
-fn is_obsolete(pair: &Pair, route: &Route<LinkHandle>, config: &Config) -> bool {
+fn is_obsolete(pair: &Pair, route: &Route<LinkHandle, ClassicHandle>, config: &Config) -> bool {
     match route {
-        Route::Link { .. } => false,
+        Route::Link { .. } | Route::Classic { .. } => false,
         Route::Local { entry, .. } => {
             !config.hosted.contains(pair.local.as_str()) || config.hosted.entry(pair.remote.as_str()) != Some(*entry)
         }

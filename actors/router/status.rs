@@ -10,6 +10,7 @@ use heteronym_proto::pairs::PairState;
 use heteronym_proto::status::{HostState, HostStatus, LocalState, PairStatus, Status, Totals, Via};
 
 use super::{Host, Router};
+use crate::classic_stream;
 use crate::host_connection;
 use crate::local_link;
 
@@ -42,11 +43,13 @@ impl Handler<GetStatus> for Router {
 
     fn handle(&mut self, GetStatus: GetStatus, _: &mut Self::Context) -> Self::Result {
         let links: Vec<_> = self.links.values().map(|entry| entry.link.addr.clone()).collect();
+        let streams: Vec<_> = self.streams.values().map(|stream| stream.addr.clone()).collect();
         let locals = self.shared.locals.all();
         let hosts: Vec<HostStatus> =
             self.hosts.iter().filter_map(|(name, host)| host_without_link(name, host)).collect();
         let waiting = self.waiting.pairs().map(|pair| waiting_pair(pair, self.why_waiting(pair)));
-        let inside = self.shared.routes.local_pairs().into_iter().map(|(pair, stanzas)| local_pair(pair, stanzas));
+        let inside =
+            self.shared.routes.local_pairs().into_iter().map(|(pair, stanzas)| steady_pair(pair, Via::Local, stanzas));
         let pairs: Vec<PairStatus> = waiting.chain(inside).collect();
         Box::pin(async move {
             let mut status = Status { hosts, pairs, locals: Vec::new() };
@@ -55,6 +58,11 @@ impl Handler<GetStatus> for Router {
                     status.hosts.push(host);
                     status.pairs.extend(pairs);
                 }
+            }
+            for answer in join_all(streams.iter().map(|stream| stream.send(classic_stream::GetPairs))).await {
+                status
+                    .pairs
+                    .extend(answer.unwrap_or_default().into_iter().map(|pair| steady_pair(pair, Via::Classic, 0)));
             }
             let answers = join_all(locals.iter().map(|local| local.addr.send(local_link::GetStatus))).await;
             status.locals = answers.into_iter().filter_map(|answer| answer.ok().flatten()).collect();
@@ -88,6 +96,7 @@ impl Handler<GetTotals> for Router {
         totals.hosts = without.map(|host| (host.state, 1)).collect();
         totals.pairs = vec![
             (PairState::Resolving, Via::Federation, self.waiting.pairs().count()),
+            (PairState::Active, Via::Classic, self.shared.routes.classic_pairs()),
             (PairState::Active, Via::Local, self.shared.routes.local_pairs().len()),
         ];
         Box::pin(async move {
@@ -169,12 +178,12 @@ fn waiting_pair(pair: &Pair, why: String) -> PairStatus {
     }
 }
 
-fn local_pair(pair: Pair, stanzas: u64) -> PairStatus {
+fn steady_pair(pair: Pair, via: Via, stanzas: u64) -> PairStatus {
     PairStatus {
         pair,
         host: None,
         state: PairState::Active,
-        via: Via::Local,
+        via,
         stanzas_in: 0,
         stanzas_out: stanzas,
         activated_at: None,

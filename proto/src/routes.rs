@@ -9,15 +9,22 @@ use crate::hosted::Entry;
 use crate::mux::Slot;
 use crate::pair::{AsPair, Pair};
 
-/// Where a pair's stanzas go. `D` reaches a host stream.
+/// Where a pair's stanzas go. `D` reaches a host stream, `C` a classic one.
 #[derive(Debug)]
-pub enum Route<D> {
+pub enum Route<D, C> {
     /// The pair is active on a link.
     Link {
         /// The link.
         link: D,
         /// The pair's place there.
         slot: Slot,
+    },
+    /// The pair may send on a classic stream.
+    Classic {
+        /// The stream.
+        stream: C,
+        /// The pair, as its stanzas are sent by it.
+        pair: Pair,
     },
     /// Both domains are ours.
     Local {
@@ -30,51 +37,57 @@ pub enum Route<D> {
 
 /// See the module. Cheap to clone.
 #[derive(Debug)]
-pub struct Routes<D> {
-    table: Arc<DashMap<Pair, Arc<Route<D>>>>,
+pub struct Routes<D, C> {
+    table: Arc<DashMap<Pair, Arc<Route<D, C>>>>,
 }
 
-impl<D> Clone for Routes<D> {
+impl<D, C> Clone for Routes<D, C> {
     fn clone(&self) -> Self {
         Self { table: Arc::clone(&self.table) }
     }
 }
 
-impl<D> Default for Routes<D> {
+impl<D, C> Default for Routes<D, C> {
     fn default() -> Self {
         Self { table: Arc::default() }
     }
 }
 
-impl<D> Routes<D> {
+impl<D, C> Routes<D, C> {
     /// Where stanzas from `local` to `remote` go; both are normalised.
     #[must_use]
-    pub fn find(&self, local: &str, remote: &str) -> Option<Arc<Route<D>>> {
+    pub fn find(&self, local: &str, remote: &str) -> Option<Arc<Route<D, C>>> {
         let key = (local, remote);
         self.table.get(&key as &dyn AsPair).map(|route| Arc::clone(&route))
     }
 
     /// Writes a route; the one that was there before.
-    pub fn insert(&self, pair: Pair, route: Route<D>) -> Option<Arc<Route<D>>> {
+    pub fn insert(&self, pair: Pair, route: Route<D, C>) -> Option<Arc<Route<D, C>>> {
         self.table.insert(pair, Arc::new(route))
     }
 
     /// Removes a pair's route if `obsolete` says that it is the one meant.
-    pub fn remove_if(&self, pair: &Pair, obsolete: impl Fn(&Route<D>) -> bool) {
+    pub fn remove_if(&self, pair: &Pair, obsolete: impl Fn(&Route<D, C>) -> bool) {
         self.table.remove_if(pair, |_, route| obsolete(route));
     }
 
     /// Removes every route that `obsolete` names.
-    pub fn remove_all(&self, obsolete: impl Fn(&Pair, &Route<D>) -> bool) {
+    pub fn remove_all(&self, obsolete: impl Fn(&Pair, &Route<D, C>) -> bool) {
         self.table.retain(|pair, route| !obsolete(pair, route));
+    }
+
+    /// How many pairs go over classic streams.
+    #[must_use]
+    pub fn classic_pairs(&self) -> usize {
+        self.table.iter().filter(|item| matches!(***item, Route::Classic { .. })).count()
     }
 
     /// Pairs whose both domains are ours, with the stanzas that went this way.
     #[must_use]
     pub fn local_pairs(&self) -> Vec<(Pair, u64)> {
-        let local = |pair: &Pair, route: &Route<D>| match route {
+        let local = |pair: &Pair, route: &Route<D, C>| match route {
             Route::Local { stanzas, .. } => Some((pair.clone(), stanzas.load(Ordering::Relaxed))),
-            Route::Link { .. } => None,
+            Route::Link { .. } | Route::Classic { .. } => None,
         };
         self.table.iter().filter_map(|item| local(item.key(), item.value())).collect()
     }

@@ -52,6 +52,8 @@ pub enum HostState {
 pub enum Via {
     /// Over a host stream.
     Federation,
+    /// Over a stream of classic S2S.
+    Classic,
     /// Both domains are ours.
     Local,
 }

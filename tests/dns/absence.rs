@@ -9,7 +9,7 @@ async fn a_domain_that_does_not_exist_is_not_found() {
     world.names.remove("pessoa.lit");
     world.names.remove("chat.pessoa.lit");
     let mut local = world.attach().await;
-    is_bounced(&mut local, "remote-server-not-found", "pessoa.lit has no federation record").await;
+    is_bounced(&mut local, "remote-server-not-found", "the domain has no federation record").await;
     world.router.drain().await;
 }
 
@@ -20,7 +20,7 @@ async fn a_domain_without_the_record_is_not_found() {
     world.names.remove("pessoa.lit");
     world.names.set_addresses(SERVICE, vec!["127.0.0.1".parse().unwrap()]);
     let mut local = world.attach().await;
-    is_bounced(&mut local, "remote-server-not-found", "pessoa.lit has no federation record").await;
+    is_bounced(&mut local, "remote-server-not-found", "the domain has no federation record").await;
     world.router.drain().await;
 }
 
@@ -29,7 +29,7 @@ async fn a_domain_that_says_it_is_not_offered_is_not_found() {
     let world = World::new().await;
     world.names.set_srv("pessoa.lit", vec![(0, 0, 0, ".".to_owned())]);
     let mut local = world.attach().await;
-    is_bounced(&mut local, "remote-server-not-found", "pessoa.lit has no federation record").await;
+    is_bounced(&mut local, "remote-server-not-found", "the domain has no federation record").await;
     world.router.drain().await;
 }
 

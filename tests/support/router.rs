@@ -20,6 +20,8 @@ const THREADS: usize = 2;
 pub(crate) struct Running {
     /// Where peer hosts reach it.
     pub(crate) federation: SocketAddr,
+    /// Where servers of classic S2S reach it, if anywhere.
+    pub(crate) s2s: Option<SocketAddr>,
     /// Where components reach it.
     pub(crate) component: SocketAddr,
     /// Where operators reach it.
@@ -47,7 +49,8 @@ impl Running {
         });
         let (listening, router) = started.recv().unwrap();
         let (federation, component, admin) = (listening.federation[0], listening.component[0], listening.admin[0]);
-        Self { federation, component, admin, router, drain, thread }
+        let s2s = listening.s2s.first().copied();
+        Self { federation, s2s, component, admin, router, drain, thread }
     }
 
     /// What the status page would say.
