@@ -7,6 +7,7 @@ mod asking;
 mod attacks;
 mod certificates;
 mod check;
+mod classic;
 mod cli;
 mod configuration;
 mod daemon;
