@@ -175,6 +175,8 @@ pub struct Shared {
     pub threads: IoThreads,
     /// What is counted.
     pub metrics: Arc<metrics::Metrics>,
+    /// Dials that may begin.
+    pub dials: Arc<tokio::sync::Semaphore>,
 }
 
 impl Shared {

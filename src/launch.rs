@@ -20,9 +20,11 @@ use heteronym_net::tls::{Certificates as TlsCertificates, HostTls, ServerTls, Tl
 use heteronym_proto::component::Secret;
 use heteronym_proto::dialback::DialbackSecret;
 use heteronym_proto::hosted::Hosted;
+use heteronym_proto::limits::DIALS;
 use heteronym_proto::name::Name;
 use heteronym_proto::registry::DelegationPolicy;
 use heteronym_proto::way;
+use tokio::sync::Semaphore;
 use tracing::info;
 
 use crate::admin::{self, Token};
@@ -132,6 +134,7 @@ pub fn launch(config: &Config, certificates: Certificates, threads: usize) -> Re
         registry,
         threads: io,
         metrics: Arc::clone(&metrics),
+        dials: Arc::new(Semaphore::new(DIALS)),
     };
     let router = Router::new(shared, sockets).start();
     let (end_admin, _) = tokio::sync::watch::channel(false);

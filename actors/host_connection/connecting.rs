@@ -55,6 +55,7 @@ pub(super) async fn connect(shared: Shared, start: Start) -> Result<Connected, S
 }
 
 async fn dial_host(shared: &Shared, target: Target) -> Result<Connected, String> {
+    let _dial = shared.dials.try_acquire().map_err(|_| "too many hosts are being dialled at once")?;
     let config = shared.config();
     let limit = config.limits.connect_timeout;
     let Target { host, ports, .. } = target;

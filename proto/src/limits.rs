@@ -75,6 +75,9 @@ pub const FAILURE_MEMORY: Duration = Duration::from_secs(60);
 pub const WAITING_LOOKUPS: usize = 4096;
 /// Look-ups that wait, of all: what they cost, some 2 KiB each, stays below 64 MiB.
 pub const ALL_WAITING_LOOKUPS: usize = 1 << 15;
+/// Hosts that are dialled at once: each costs descriptors for as long as `connect_timeout`, and anybody
+/// can publish names of hosts that swallow everything. One more is tried again after its pause.
+pub const DIALS: usize = 256;
 /// A probe of a link is answered in this time, or the link is dead.
 pub const PROBE_WAIT: Duration = Duration::from_secs(2);
 /// Links of one peer host that may wait to be chosen; of more, the oldest gives way. Two dials at once

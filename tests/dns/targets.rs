@@ -1,5 +1,7 @@
 //! Which host is dialled, where, and in which order.
 
+use heteronym_proto::limits::DIALS;
+
 use super::{ANA, JOSE, SERVICE, is_bounced, is_delivered, of_the_peer};
 use crate::support::silence::Silent;
 use crate::support::stage::{Stage, World};
@@ -194,4 +196,25 @@ async fn many_domains_of_one_host_dial_it_once() {
     assert!(!world.host.has_been_dialled().await);
     assert_eq!(world.names.questions(world.host.name.as_str()), 2, "A and AAAA, once");
     world.router.drain().await;
+}
+
+/// Names of hosts cost an enemy nothing; each dial costs descriptors for as long as it lasts.
+#[tokio::test]
+async fn hosts_that_swallow_everything_are_dialled_in_bounds() {
+    let silent = Silent::on(&["127.0.0.3"]).await;
+    let world = World::configured("[limits]\nconnect_timeout = '1m'\nstanza_wait = '10s'").await;
+    let mut local = world.attach().await;
+    for n in 0..=DIALS {
+        let (domain, host) = (format!("d{n}.silent.lit"), format!("h{n}.silent.isp"));
+        world.names.set_addresses(&host, vec!["127.0.0.3".parse().unwrap()]);
+        world.names.set_srv(&domain, vec![(0, 0, silent.port(), host)]);
+        local.tell(JOSE, &domain, "out").await;
+    }
+    let mut over = 0;
+    for _ in 0..=DIALS {
+        let why = local.hear_error("out", "remote-server-timeout").await;
+        over += usize::from(why.contains("too many hosts are being dialled"));
+    }
+    assert_eq!(over, 1);
+    drop(silent);
 }
