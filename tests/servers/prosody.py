@@ -29,15 +29,20 @@ def from_the_guide(language: str, side: Side) -> str:
     )
 
 
+def write_accounts(side: Side, folder: Path) -> None:
+    """The users' accounts, below the data folder in `folder`."""
+    accounts = folder / "data" / side.domain.replace(".", "%2e") / "accounts"
+    accounts.mkdir(parents=True, exist_ok=True)
+    for user in side.users:
+        (accounts / f"{user}.dat").write_text(f'return {{ ["password"] = "{PASSWORD}"; }};\n')
+
+
 def configure(
     side: Side, folder: Path, router_address: str, router_port: int, extra: str = ""
 ) -> Path:
     """Writes configuration and accounts into `folder`; the configuration's path."""
-    accounts = folder / "data" / side.domain.replace(".", "%2e") / "accounts"
-    accounts.mkdir(parents=True, exist_ok=True)
+    write_accounts(side, folder)
     (folder / "certs").mkdir(exist_ok=True)
-    for user in side.users:
-        (accounts / f"{user}.dat").write_text(f'return {{ ["password"] = "{PASSWORD}"; }};\n')
     settings = Template((HERE / "prosody.cfg.lua").read_text()).substitute(
         folder=folder,
         address=side.address,

@@ -20,6 +20,7 @@ def configure(side: Side, folder: Path, dns: str, roots: Path) -> Path:
     settings = Template((HERE / "heteronym.toml").read_text()).substitute(
         address=side.address,
         federation_port=side.port("federation"),
+        s2s_port=side.port("s2s"),
         component_port=side.port("component"),
         admin_port=side.port("admin"),
         dns=dns,

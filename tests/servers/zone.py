@@ -29,6 +29,11 @@ class Zone:
         name = f"{SERVICE}.{domain}"
         self._add(name, RR(name, QTYPE.SRV, rdata=SRV(0, 5, port, target), ttl=TTL))
 
+    def server(self, domain: str, target: str, port: int) -> None:
+        """The record of a domain's server for classic S2S."""
+        name = f"_xmpp-server._tcp.{domain}"
+        self._add(name, RR(name, QTYPE.SRV, rdata=SRV(0, 5, port, target), ttl=TTL))
+
     def _add(self, name: str, record: RR) -> None:
         self.records.setdefault(name.lower(), []).append(record)
 

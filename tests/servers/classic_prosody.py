@@ -1,0 +1,151 @@
+"""A router with a Prosody behind it, and a Prosody that knows no router: classic S2S.
+
+    python tests/servers/classic_prosody.py --heteronym target/release/heteronym
+
+Everything that users do, once with certificates that each side trusts, once with dialback because
+neither does, and once with dialback and both directions on one stream. Prints one line per check
+and ends what it has started. Needs what prosody_pair.py needs, and Prosody with lua-unbound.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from string import Template
+
+import prosody
+import router
+import zone
+from certificates import Authority
+from checks import Person, both_ways
+from client import User
+from processes import NotReady
+from prosody_pair import Provider, drained, start_provider
+from report import Report, require, run
+from sides import PASSWORD, Side, pessoa, saramago
+
+# How the remote Prosody is set up: whether it insists on certificates, and further modules.
+VARIANTS = {
+    "certificates": ("true", ""),
+    "dialback": ("false", ""),
+    "dialback both ways": ("false", '"s2s_bidi"'),
+}
+
+
+async def start_remote(
+    variant: str, side: Side, folder: Path, dns: str, authority: Authority
+) -> prosody.Process:
+    """The Prosody without a router."""
+    folder.mkdir()
+    for name in side.domains:
+        authority.certify(name, side.key, folder / "certs")
+    prosody.write_accounts(side, folder)
+    secure_auth, extra_modules = VARIANTS[variant]
+    settings = Template((prosody.HERE / "prosody_remote.cfg.lua").read_text()).substitute(
+        folder=folder,
+        address=side.address,
+        domain=side.domain,
+        client_port=side.port("client"),
+        s2s_port=side.port("s2s"),
+        proxy_port=side.port("proxy"),
+        dns=dns.replace(":", "@"),
+        roots=authority.root,
+        secure_auth=secure_auth,
+        extra_modules=extra_modules,
+    )
+    path = folder / "prosody.cfg.lua"
+    path.write_text(settings)
+    return await prosody.start(side, folder, path)
+
+
+@contextlib.asynccontextmanager
+async def world(variant: str, binary: Path, folder: Path) -> AsyncIterator[tuple[Provider, Side]]:
+    """Both sides with a DNS server between them; ends what it started."""
+    ours, theirs = saramago(), pessoa()
+    records = zone.Zone()
+    for side in (ours, theirs):
+        records.address(side.host, side.address)
+        for domain in side.domains:
+            records.server(domain, side.host, side.port("s2s"))
+    server = zone.Server(records)
+    async with contextlib.AsyncExitStack() as stack:
+        await server.start("127.0.73.1")
+        stack.callback(server.stop)
+        authority = Authority(folder / "authority")
+        other = authority if variant == "certificates" else Authority(folder / "another")
+        here = await start_provider(
+            binary, ours, folder / ours.host, server.address, authority, stack
+        )
+        there = await start_remote(variant, theirs, folder / theirs.host, server.address, other)
+        stack.push_async_callback(there.end)
+        yield here, theirs
+
+
+async def pairs_are_classic(ours: Side, theirs: Side) -> None:
+    """The status page says which way the pairs go."""
+    _, body = await router.Admin(ours).get("/api/status")
+    pairs = [
+        pair
+        for pair in json.loads(body)["pairs"]
+        if (pair["local"], pair["remote"]) == (ours.domain, theirs.domain)
+    ]
+    ways = {(pair["via"], pair["state"]) for pair in pairs}
+    require(ways == {("classic", "active")}, f"{ways}")
+
+
+async def run_checks(here: Provider, theirs: Side, report: Report) -> None:
+    """What users see."""
+    ours = here.side
+    people = []
+    for side in (ours, theirs):
+        user = User(side.jid(), PASSWORD)
+        await user.log_in(side.address, side.port("client"))
+        people.append(Person(side, user))
+    for name, body in both_ways(*people):
+        if name == "logging out":
+            await report.check("pairs are classic", pairs_are_classic(ours, theirs))
+        await report.check(name, body())
+    await report.check(f"{ours.host} drains", drained(here.router))
+
+
+async def scenario(binary: Path, folder: Path) -> int:
+    """Every variant in `folder`; the exit code."""
+    report = Report()
+    for variant in VARIANTS:
+        print(f"# a remote Prosody by {variant}", flush=True)
+        place = folder / variant.replace(" ", "-")
+        place.mkdir()
+        try:
+            async with world(variant, binary, place) as (here, theirs):
+                await run_checks(here, theirs, report)
+        except (NotReady, RuntimeError) as error:
+            report.note("set-up", str(error))
+    if report.failed:
+        for log in sorted(folder.glob("*/*/*.log")):
+            print(f"--- {log.relative_to(folder)}", file=sys.stderr)
+            print("\n".join(log.read_text(errors="replace").splitlines()[-80:]), file=sys.stderr)
+    return report.finish()
+
+
+async def main() -> int:
+    """Reads the command line and runs the scenario."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--heteronym", type=Path, required=True, help="the router's binary")
+    parser.add_argument("--keep", type=Path, help="an empty folder to keep everything in")
+    arguments = parser.parse_args()
+    binary = arguments.heteronym.resolve()
+    if arguments.keep is not None:
+        arguments.keep.mkdir(parents=True, exist_ok=True)
+        return await scenario(binary, arguments.keep.resolve())
+    with tempfile.TemporaryDirectory(prefix="heteronym-classic-") as folder:
+        return await scenario(binary, Path(folder))
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
