@@ -117,12 +117,8 @@ pub fn launch(config: &Config, certificates: Certificates, threads: usize) -> Re
     let tls = tls(config, host, &domains)?;
     let told = actors_config(config, &[]);
     let metrics = Arc::new(Metrics::new()?);
-    let (servers, delegation) = (told.resolvers.clone(), told.delegation);
     let io = IoThreads::start(threads);
-    let registry = Registry::start_in_arbiter(io.next(), {
-        let metrics = Arc::clone(&metrics);
-        move |_| Registry::new(servers, delegation, metrics)
-    });
+    let registry = start_registry(&io, &told, Arc::clone(&metrics));
     let keys = Arc::new(KeyRing::new(config.host.name.clone(), domains, roots));
     let shared = Shared {
         current: Current::new(told, tls),
@@ -149,6 +145,11 @@ pub fn launch(config: &Config, certificates: Certificates, threads: usize) -> Re
 /// Keys are made and verified by this process alone.
 fn random_secret() -> String {
     random::bytes::<32>().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn start_registry(io: &IoThreads, told: &ActorsConfig, metrics: Arc<Metrics>) -> Addr<Registry> {
+    let (servers, delegation) = (told.resolvers.clone(), told.delegation);
+    Registry::start_in_arbiter(io.next(), move |_| Registry::new(servers, delegation, metrics))
 }
 
 /// The sockets, and where they are.
