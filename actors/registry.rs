@@ -204,6 +204,7 @@ impl Handler<CheckDelegation> for Registry {
         if policy == DelegationPolicy::Off {
             return Box::pin(async { Delegation::Delegated });
         }
+        self.answers.forget_failure(&domain, crate::now().instant);
         let answer = self.look_up(domain.clone(), &host, ctx);
         Box::pin(async move {
             let service = answer.await.unwrap_or_else(|_| Service::Failed("the registry ended".to_owned()));

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::domain_pair::Delegation;
-use crate::limits::FAILURE_MEMORY;
+use crate::limits::{BUSY_SECONDS, FAILURE_MEMORY};
 use crate::name::Name;
 
 /// Domains remembered at once: nobody fills memory by asking for names.
@@ -114,6 +114,19 @@ impl Answers {
         self.answers.get(domain).filter(|(until, _)| now < *until).map(|(_, service)| service)
     }
 
+    /// Forgets a failure that is as old as what a peer is told to wait after it (`busy`): it asks again
+    /// then, and stanzas wait for it, so that an answer of a minute ago would not do.
+    pub fn forget_failure(&mut self, domain: &Name, now: Instant) {
+        let told = Duration::from_secs(BUSY_SECONDS.into());
+        let is_old = |(until, service): &(Instant, Service)| match service {
+            Service::Failed(_) => now + FAILURE_MEMORY >= *until + told,
+            Service::Offered(_) | Service::Absent => false,
+        };
+        if self.answers.get(domain).is_some_and(is_old) {
+            self.answers.remove(domain);
+        }
+    }
+
     /// Remembers an answer for its TTL (5 s to 1 h), a failure for 60 s.
     pub fn put(&mut self, domain: Name, service: Service, ttl: Duration, now: Instant) {
         let kept = match service {
@@ -207,5 +220,20 @@ mod tests {
         assert!(answers.get(&name("a.lit"), now + Duration::from_secs(5)).is_none());
         assert!(answers.get(&name("b.lit"), now + Duration::from_secs(59)).is_some());
         assert!(answers.get(&name("b.lit"), now + Duration::from_secs(60)).is_none());
+    }
+
+    #[test]
+    fn a_failure_is_forgotten_when_a_peer_asks_again() {
+        let (now, mut answers) = (Now::origin().instant, Answers::default());
+        let again = Duration::from_secs(BUSY_SECONDS.into());
+        answers.put(name("a.lit"), Service::Absent, Duration::from_secs(60), now);
+        answers.put(name("b.lit"), Service::Failed(String::new()), Duration::ZERO, now);
+        let mut remembered = |domain, at| {
+            answers.forget_failure(&name(domain), at);
+            answers.get(&name(domain), at).is_some()
+        };
+        assert!(remembered("b.lit", now + again - Duration::from_millis(1)));
+        assert!(!remembered("b.lit", now + again));
+        assert!(remembered("a.lit", now + again), "absence is an answer");
     }
 }
