@@ -1,10 +1,11 @@
-"""A router with a Prosody behind it, and a Prosody that knows no router: classic S2S.
+"""A router with a Prosody behind it, and servers that know no router: classic S2S.
 
-    python tests/servers/classic_prosody.py --heteronym target/release/heteronym
+    python tests/servers/classic.py --heteronym target/release/heteronym
 
-Everything that users do, once with certificates that each side trusts, once with dialback because
-neither does, and once with dialback and both directions on one stream. Prints one line per check
-and ends what it has started. Needs what prosody_pair.py needs, and Prosody with lua-unbound.
+Everything that users do, with Prosody and ejabberd on the other side: with certificates that each
+side trusts, with dialback because neither does, and with dialback and both directions on one
+stream. Prints one line per check and ends what it has started. Needs what prosody_pair.py needs,
+Prosody with lua-unbound, ejabberd, and root for a private hosts file.
 """
 
 from __future__ import annotations
@@ -19,34 +20,42 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from string import Template
 
+import ejabberd
 import prosody
 import router
 import zone
 from certificates import Authority
 from checks import Person, both_ways
 from client import User
-from processes import NotReady
+from processes import NotReady, Process
 from prosody_pair import Provider, drained, start_provider
 from report import Report, require, run
 from sides import PASSWORD, Side, pessoa, saramago
 
-# How the remote Prosody is set up: whether it insists on certificates, and further modules.
+# Server, whether both trust one authority, whether it insists on that, further modules of Prosody.
 VARIANTS = {
-    "certificates": ("true", ""),
-    "dialback": ("false", ""),
-    "dialback both ways": ("false", '"s2s_bidi"'),
+    "Prosody by certificates": ("prosody", True, True, ""),
+    "Prosody by dialback": ("prosody", False, False, ""),
+    "Prosody by dialback, both ways": ("prosody", False, False, '"s2s_bidi"'),
+    "ejabberd by dialback": ("ejabberd", False, False, ""),
+    # ejabberd 23.01 offers EXTERNAL, and refuses certificates that are for servers only.
+    "ejabberd by dialback after EXTERNAL": ("ejabberd", True, False, ""),
 }
 
 
 async def start_remote(
-    variant: str, side: Side, folder: Path, dns: str, authority: Authority
-) -> prosody.Process:
-    """The Prosody without a router."""
+    variant: str, sides: tuple[Side, Side], folder: Path, dns: str, authority: Authority
+) -> Process:
+    """The server without a router."""
+    ours, side = sides
+    server, _, secure, extra_modules = VARIANTS[variant]
     folder.mkdir()
+    if server == "ejabberd":
+        path = ejabberd.configure(side, folder, authority, secure)
+        return await ejabberd.start(side, folder, path, dns, f"{ours.address} {ours.host}\n")
     for name in side.domains:
         authority.certify(name, side.key, folder / "certs")
     prosody.write_accounts(side, folder)
-    secure_auth, extra_modules = VARIANTS[variant]
     settings = Template((prosody.HERE / "prosody_remote.cfg.lua").read_text()).substitute(
         folder=folder,
         address=side.address,
@@ -56,7 +65,7 @@ async def start_remote(
         proxy_port=side.port("proxy"),
         dns=dns.replace(":", "@"),
         roots=authority.root,
-        secure_auth=secure_auth,
+        secure_auth="true" if secure else "false",
         extra_modules=extra_modules,
     )
     path = folder / "prosody.cfg.lua"
@@ -78,11 +87,13 @@ async def world(variant: str, binary: Path, folder: Path) -> AsyncIterator[tuple
         await server.start("127.0.73.1")
         stack.callback(server.stop)
         authority = Authority(folder / "authority")
-        other = authority if variant == "certificates" else Authority(folder / "another")
+        other = authority if VARIANTS[variant][1] else Authority(folder / "another")
         here = await start_provider(
             binary, ours, folder / ours.host, server.address, authority, stack
         )
-        there = await start_remote(variant, theirs, folder / theirs.host, server.address, other)
+        there = await start_remote(
+            variant, (ours, theirs), folder / theirs.host, server.address, other
+        )
         stack.push_async_callback(there.end)
         yield here, theirs
 
@@ -114,12 +125,12 @@ async def run_checks(here: Provider, theirs: Side, report: Report) -> None:
     await report.check(f"{ours.host} drains", drained(here.router))
 
 
-async def scenario(binary: Path, folder: Path) -> int:
+async def scenario(binary: Path, folder: Path, only: str) -> int:
     """Every variant in `folder`; the exit code."""
     report = Report()
-    for variant in VARIANTS:
-        print(f"# a remote Prosody by {variant}", flush=True)
-        place = folder / variant.replace(" ", "-")
+    for variant in (name for name in VARIANTS if only in name):
+        print(f"# {variant}", flush=True)
+        place = folder / variant.replace(" ", "-").replace(",", "")
         place.mkdir()
         try:
             async with world(variant, binary, place) as (here, theirs):
@@ -137,14 +148,15 @@ async def main() -> int:
     """Reads the command line and runs the scenario."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--heteronym", type=Path, required=True, help="the router's binary")
+    parser.add_argument("--only", help="the variants with this word in their names")
     parser.add_argument("--keep", type=Path, help="an empty folder to keep everything in")
     arguments = parser.parse_args()
     binary = arguments.heteronym.resolve()
     if arguments.keep is not None:
         arguments.keep.mkdir(parents=True, exist_ok=True)
-        return await scenario(binary, arguments.keep.resolve())
+        return await scenario(binary, arguments.keep.resolve(), arguments.only or "")
     with tempfile.TemporaryDirectory(prefix="heteronym-classic-") as folder:
-        return await scenario(binary, Path(folder))
+        return await scenario(binary, Path(folder), arguments.only or "")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,90 @@
+"""An ejabberd without a router, started without epmd and ejabberdctl.
+
+It looks up SRV records where it is told to, and addresses with the system's resolver: it gets a
+hosts file of its own in a private mount namespace, which needs root.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from string import Template
+
+from certificates import Authority
+from processes import Process, accepts
+from sides import PASSWORD, Side
+
+HERE = Path(__file__).resolve().parent
+IN_PRIVATE = 'mount --bind "$0" /etc/hosts && exec "$@"'
+
+
+def configure(side: Side, folder: Path, authority: Authority, secure: bool) -> Path:
+    """Writes configuration and certificates into `folder`; the configuration's path."""
+    pem = folder / "pem"
+    pem.mkdir()
+    for name in side.domains:
+        authority.certify(name, side.key, folder / "certs")
+        parts = [folder / "certs" / name / part for part in ("fullchain.pem", "privkey.pem")]
+        (pem / f"{name}.pem").write_text("".join(part.read_text() for part in parts))
+    settings = Template((HERE / "ejabberd.yml").read_text()).substitute(
+        folder=folder,
+        address=side.address,
+        domain=side.domain,
+        client_port=side.port("client"),
+        s2s_port=side.port("s2s"),
+        proxy_port=side.port("proxy"),
+        roots=authority.root,
+        dialback="" if secure else "  mod_s2s_dialback: {}",
+    )
+    path = folder / "ejabberd.yml"
+    path.write_text(settings)
+    return path
+
+
+def library() -> Path:
+    """Where Debian's package has ejabberd's applications."""
+    found = sorted(Path("/usr/lib").glob("*/ejabberd-*/ebin"))
+    if not found:
+        raise RuntimeError("ejabberd is not installed")
+    return found[0].parent.parent
+
+
+async def start(side: Side, folder: Path, configuration: Path, dns: str, hosts: str) -> Process:
+    """Starts ejabberd with its users, and waits until clients can connect."""
+    address, _, port = dns.partition(":")
+    resolver = folder / "inetrc"
+    resolver.write_text(
+        '{resolv_conf,""}. {hosts_file,""}. {lookup,[file,dns]}. '
+        f"{{nameserver,{{{address.replace('.', ',')}}},{port}}}.\n"
+    )
+    (folder / "hosts").write_text(f"127.0.0.1 localhost\n{hosts}")
+    users = "".join(
+        f'ejabberd_auth:try_register(<<"{user}">>,<<"{side.domain}">>,<<"{PASSWORD}">>),'
+        for user in side.users
+    )
+    environment = {
+        "ERL_INETRC": resolver,
+        "ERL_LIBS": library(),
+        "EJABBERD_CONFIG_PATH": configuration,
+        "EJABBERD_LOG_PATH": folder / "own.log",
+        "HOME": folder,
+    }
+    erl = ("erl", "+K", "true", "-noinput", "-noshell", "-mnesia", "dir", f'"{folder}/spool"')
+    ejabberd = await Process.start(
+        f"ejabberd of {side.domain}",
+        folder / "ejabberd.log",
+        *("unshare", "-m", "--propagation", "private"),
+        *("sh", "-c", IN_PRIVATE, str(folder / "hosts")),
+        *("env", *(f"{name}={value}" for name, value in environment.items())),
+        *(*erl, "-ejabberd", "log_rotate_count", "0", "-s", "ejabberd"),
+        *("-eval", f"{users}ok."),
+    )
+
+    async def clients_accepted() -> bool:
+        return await accepts(side.address, side.port("client"))
+
+    try:
+        await ejabberd.ready("accepts clients", clients_accepted)
+    except BaseException:
+        await ejabberd.end()
+        raise
+    return ejabberd
