@@ -14,6 +14,8 @@
 //! | silent, it takes over | `local_links::a_second_link_takes_the_place_of_a_silent_one` |
 //! | what is wrong in the file, with the host's certificate or the roots: 78 | `configuration::*` |
 //! | a domain's certificate is wrong: the router runs, the domain is refused, `check`, log and status say so | `a_domain_with_a_bad_certificate_is_refused_and_the_router_runs` |
+//! | a certificate that ends while its pairs are active ends them | `certificates::the_end_of_a_peers_certificate_ends_its_pair`, `certificates::the_end_of_an_own_certificate_ends_its_pairs_and_bounces_what_comes_later` |
+//! | classic S2S is used when the domain has no federation record | `classic::certificates_prove_both_servers` |
 //! | DNS failures are remembered, a reload forgets them | `operation::a_reload_forgets_failed_lookups` |
 //! | refusals are remembered, a reload forgets them | `operation::a_reload_forgets_refusals` |
 //! | `busy` is remembered as long as it says | `asking::a_busy_host_is_asked_again_and_the_stanza_arrives` |
