@@ -30,7 +30,7 @@ impl Checked {
         zone.set_addresses("xmpp.my.isp", vec!["127.0.0.1".parse().unwrap()]);
         let names = NameServer::start(zone).unwrap();
         fs::write(folder.path().join("root.pem"), authority.root_pem()).unwrap();
-        let listen = "federation = ['127.0.0.1:0']\ncomponent = ['127.0.0.1:0']\nadmin = []".to_owned();
+        let listen = "federation = ['127.0.0.1:0']\ns2s = []\ncomponent = ['127.0.0.1:0']\nadmin = []".to_owned();
         let checked = Self { folder, authority, names, more: String::new(), listen };
         checked.issue("xmpp.my.isp", 90);
         checked.issue("saramago.lit", 90);
@@ -156,14 +156,18 @@ fn a_target_without_an_address_is_an_error() {
 fn a_port_that_is_used_is_an_error() {
     let (mut checked, taken) = (Checked::new(), TcpListener::bind("127.0.0.1:0").unwrap());
     let address = taken.local_addr().unwrap();
-    checked.listen = format!("federation = ['{address}']\ncomponent = []\nadmin = []");
-    checked.finds("error", &format!("listen.federation = {address}"), "the port is already used");
+    for key in ["federation", "s2s", "component", "admin"] {
+        let others = ["federation", "s2s", "component", "admin"].into_iter().filter(|other| *other != key);
+        let others: String = others.map(|other| format!("{other} = []\n")).collect();
+        checked.listen = format!("{key} = ['{address}']\n{others}");
+        checked.finds("error", &format!("listen.{key} = {address}"), "the port is already used");
+    }
 }
 
 #[test]
 fn an_address_of_another_machine_is_an_error() {
     let mut checked = Checked::new();
-    checked.listen = "federation = ['192.0.2.1:5270']\ncomponent = []\nadmin = []".to_owned();
+    checked.listen = "federation = ['192.0.2.1:5270']\ns2s = []\ncomponent = []\nadmin = []".to_owned();
     checked.finds("error", "listen.federation = 192.0.2.1:5270", "the address is not one of this machine's");
 }
 

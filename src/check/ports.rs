@@ -12,7 +12,12 @@ use crate::config::Config;
 pub(super) fn findings(config: &Config, running: bool) -> Vec<Finding> {
     // The listeners that `launch` binds.
     let listen = &config.listen;
-    let listeners = [("federation", &listen.federation), ("component", &listen.component), ("admin", &listen.admin)];
+    let listeners = [
+        ("federation", &listen.federation),
+        ("s2s", &listen.s2s),
+        ("component", &listen.component),
+        ("admin", &listen.admin),
+    ];
     let all = listeners.into_iter().flat_map(|(key, addresses)| addresses.iter().map(move |address| (key, *address)));
     all.filter_map(|(key, address)| of(key, address, running)).collect()
 }
