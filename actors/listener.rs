@@ -137,8 +137,7 @@ async fn handshake(
     let stream = TcpStream::from_std(stream).map_err(text)?;
     let (mut reader, mut writer) = split(Stream::Plain(stream));
     let mut framer = Framer::new(UNAUTHENTICATED_BYTES);
-    let stream_id = hex(&random::bytes::<16>());
-    let mut acceptor = Acceptor::new(Arc::clone(&shared.config().hosted), secrets, stream_id);
+    let mut acceptor = Acceptor::new(Arc::clone(&shared.config().hosted), secrets, stream_id());
     loop {
         let step = match framer.next_frame() {
             Ok(Some(frame)) => acceptor.frame(frame),
@@ -167,8 +166,9 @@ async fn handshake(
     }
 }
 
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// The id of a stream that we receive: random, since dialback keys and handshakes depend on it.
+pub(crate) fn stream_id() -> String {
+    random::bytes::<16>().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Accepts nothing more.

@@ -5,10 +5,10 @@ use std::net::{SocketAddr, TcpStream as StdTcpStream};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use heteronym_net::dial;
 use heteronym_net::listen::first_byte_is_tls;
 use heteronym_net::tls::{ServerSecured, TlsError};
 use heteronym_net::wire::{Reader, Stream, Writer, join, split};
-use heteronym_net::{dial, random};
 use heteronym_proto::checker::Scope;
 use heteronym_proto::classic::answering::{self, Answering, Offer};
 use heteronym_proto::classic::candidates::Candidate;
@@ -22,7 +22,7 @@ use heteronym_proto::stanza_error::Condition;
 use tokio::net::TcpStream;
 
 use crate::crypto::JudgeChain;
-use crate::listener::{Place, hex};
+use crate::listener::{Place, stream_id};
 use crate::registry::{LookUpAddresses, LookUpServers};
 use crate::{Config, Shared};
 
@@ -206,7 +206,7 @@ pub(super) async fn judge(shared: &Shared, chain: &[Vec<u8>], name: &Name) -> Re
 
 async fn accept_server(shared: &Shared, stream: StdTcpStream) -> Result<Connected, String> {
     let (mut talk, direct_tls) = answer(shared, stream).await?;
-    let mut answering = Answering::new(offer(&shared.config()), direct_tls, hex(&random::bytes::<16>()));
+    let mut answering = Answering::new(offer(&shared.config()), direct_tls, stream_id());
     let (mut outputs, mut last) = (VecDeque::new(), None);
     loop {
         let step = match outputs.pop_front() {

@@ -2,10 +2,10 @@
 
 use std::net::{SocketAddr, TcpStream as StdTcpStream};
 
+use heteronym_net::dial;
 use heteronym_net::listen::first_byte_is_tls;
 use heteronym_net::tls::{Secured, TlsError};
 use heteronym_net::wire::{Reader, Stream, Writer, join, split};
-use heteronym_net::{dial, random};
 use heteronym_proto::framer::{Frame, Framer, FramingError};
 use heteronym_proto::limits::UNAUTHENTICATED_BYTES;
 use heteronym_proto::link_choice::LinkId;
@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 
 use crate::Shared;
 use crate::crypto::JudgeChain;
-use crate::listener::{Place, hex};
+use crate::listener::{Place, stream_id};
 use crate::registry::LookUpAddresses;
 
 /// How a connection begins.
@@ -107,10 +107,6 @@ async fn accept_host(shared: &Shared, stream: StdTcpStream) -> Result<Connected,
     let secured = secured.map_err(|error| error.to_string())?;
     let negotiation = Negotiation::accept_secured(shared.config().host.clone(), stream_id());
     negotiate(shared, secured, negotiation, Vec::new(), 0).await
-}
-
-fn stream_id() -> String {
-    hex(&random::bytes::<16>())
 }
 
 /// The part of the negotiation that comes before STARTTLS; afterwards the peer speaks TLS.

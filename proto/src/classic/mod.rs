@@ -13,6 +13,7 @@ pub mod stream;
 
 use bytes::Bytes;
 
+use crate::acks::NAMESPACE as SM;
 use crate::dialback;
 use crate::element::Element;
 use crate::header::{Header, STREAM_NAMESPACE};
@@ -31,8 +32,6 @@ const EXTERNAL: &str = "EXTERNAL";
 const BIDI_FEATURE: &str = "urn:xmpp:features:bidi";
 /// The request of XEP-0288.
 const BIDI: &str = "urn:xmpp:bidi";
-/// XEP-0198.
-pub(crate) const SM: &str = "urn:xmpp:sm:3";
 /// XEP-0478.
 const STREAM_LIMITS: &str = "urn:xmpp:stream-limits:0";
 
