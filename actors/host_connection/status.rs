@@ -19,7 +19,7 @@ impl Handler<GetStatus> for HostConnection {
 
     fn handle(&mut self, GetStatus: GetStatus, _: &mut Self::Context) -> Self::Result {
         let link = self.link.as_ref()?;
-        let mut wired = link.wired.borrow_mut();
+        let wired = link.wired.borrow();
         let (stanzas_in, stanzas_out) = (wired.stream.received(), wired.stream.sent());
         let stream = &wired.stream;
         let host = stream.peer().to_string();

@@ -1,4 +1,4 @@
-//! The multiplexer: what waits to be written on a host stream, fairly over pairs.
+//! The multiplexer: what waits to be written on a stream that several pairs share, fairly over pairs.
 //!
 //! Control elements go first; stanzas wait in one queue per pair, served by deficit round robin over
 //! bytes, so that no pair can starve another: what a large stanza took beyond its pair's turn is
@@ -9,8 +9,6 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
-use crate::sent::{Sent, SentCopies};
-
 /// Bytes that a pair may send before the next one's turn: a TLS record, so that turns do not cut
 /// records and a batch of one pair stays together.
 const QUANTUM: usize = 16 << 10;
@@ -20,20 +18,22 @@ const PARCEL_OVERHEAD: usize = 64;
 /// A pair's place on one link.
 pub type Slot = u32;
 
-/// A stanza that waits.
-#[derive(Clone, Debug)]
-pub struct Parcel {
+/// A stanza that waits, with what its owner knows of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parcel<O = ()> {
     /// The whole stanza, right for a `jabber:server` stream.
     pub bytes: Bytes,
+    /// Where it comes from, for who gets it back.
+    pub origin: O,
     /// Since when.
     pub since: Instant,
     /// It came back once as undelivered because the pair was not active.
     pub retried: bool,
 }
 
-#[derive(Debug, Default)]
-struct Queue {
-    parcels: VecDeque<Parcel>,
+#[derive(Debug)]
+struct Queue<O> {
+    parcels: VecDeque<Parcel<O>>,
     bytes: usize,
     /// Bytes left of this turn; 0 between turns.
     credit: usize,
@@ -48,15 +48,14 @@ struct Queue {
 
 /// See the module.
 #[derive(Debug)]
-pub struct Mux {
+pub struct Mux<O = ()> {
     control: VecDeque<Bytes>,
     control_bytes: usize,
-    queues: Vec<Queue>,
+    queues: Vec<Queue<O>>,
     ring: VecDeque<Slot>,
     bytes: usize,
     pair_limit: usize,
     total_limit: usize,
-    copies: SentCopies,
     end: End,
 }
 
@@ -71,9 +70,9 @@ enum End {
 
 /// A stanza that found its queue full.
 #[derive(Debug, PartialEq, Eq)]
-pub struct QueueFull(pub Bytes);
+pub struct QueueFull<O>(pub Parcel<O>);
 
-impl Mux {
+impl<O> Mux<O> {
     /// Bounds in bytes: of one pair's queue, and of all together.
     #[must_use]
     pub fn new(pair_limit: usize, total_limit: usize) -> Self {
@@ -85,7 +84,6 @@ impl Mux {
             bytes: 0,
             pair_limit,
             total_limit,
-            copies: SentCopies::new(total_limit),
             end: End::Open,
         }
     }
@@ -139,13 +137,14 @@ impl Mux {
     ///
     /// # Errors
     /// [`QueueFull`] where the pair's bytes or all bytes would pass their bound.
-    pub fn push(&mut self, slot: Slot, bytes: Bytes, since: Instant) -> Result<(), QueueFull> {
-        let cost = bytes.len() + PARCEL_OVERHEAD;
+    pub fn push(&mut self, slot: Slot, bytes: Bytes, origin: O, since: Instant) -> Result<(), QueueFull<O>> {
+        let parcel = Parcel { bytes, origin, since, retried: false };
+        let cost = parcel.cost();
         let queue = &mut self.queues[slot as usize];
         if queue.bytes + cost > self.pair_limit || self.bytes + cost > self.total_limit {
-            return Err(QueueFull(bytes));
+            return Err(QueueFull(parcel));
         }
-        queue.parcels.push_back(Parcel { bytes, since, retried: false });
+        queue.parcels.push_back(parcel);
         self.grown(slot, cost);
         Ok(())
     }
@@ -153,11 +152,12 @@ impl Mux {
     /// Puts a stanza that came back before those that were never sent, behind those that came back before it.
     ///
     /// It is older than they are, so it has waited for as long as the first of them.
-    pub fn push_again(&mut self, slot: Slot, bytes: Bytes, now: Instant) {
-        let cost = bytes.len() + PARCEL_OVERHEAD;
+    pub fn push_again(&mut self, slot: Slot, bytes: Bytes, origin: O, now: Instant) {
         let since = self.oldest(slot).map_or(now, |oldest| oldest.min(now));
+        let parcel = Parcel { bytes, origin, since, retried: true };
+        let cost = parcel.cost();
         let queue = &mut self.queues[slot as usize];
-        queue.parcels.insert(queue.retried, Parcel { bytes, since, retried: true });
+        queue.parcels.insert(queue.retried, parcel);
         queue.retried += 1;
         self.grown(slot, cost);
     }
@@ -210,7 +210,7 @@ impl Mux {
     }
 
     /// Takes everything that waits for a pair.
-    pub fn take(&mut self, slot: Slot) -> Vec<Parcel> {
+    pub fn take(&mut self, slot: Slot) -> Vec<Parcel<O>> {
         let queue = &mut self.queues[slot as usize];
         self.bytes -= queue.bytes;
         queue.bytes = 0;
@@ -218,12 +218,12 @@ impl Mux {
         queue.parcels.drain(..).collect()
     }
 
-    /// Takes what has waited for a closed pair for `wait` or longer.
-    pub fn take_overdue(&mut self, slot: Slot, now: Instant, wait: Duration) -> Vec<Parcel> {
+    /// Takes what has waited for a pair for `wait` or longer.
+    pub fn take_overdue(&mut self, slot: Slot, now: Instant, wait: Duration) -> Vec<Parcel<O>> {
         let queue = &mut self.queues[slot as usize];
         let overdue = queue.parcels.iter().take_while(|parcel| now >= parcel.since + wait).count();
-        let taken: Vec<Parcel> = queue.parcels.drain(..overdue).collect();
-        let bytes: usize = taken.iter().map(|parcel| parcel.bytes.len() + PARCEL_OVERHEAD).sum();
+        let taken: Vec<Parcel<O>> = queue.parcels.drain(..overdue).collect();
+        let bytes: usize = taken.iter().map(Parcel::cost).sum();
         queue.bytes -= bytes;
         queue.retried = queue.retried.saturating_sub(overdue);
         self.bytes -= bytes;
@@ -269,20 +269,9 @@ impl Mux {
         }
     }
 
-    /// The copies of what was sent.
-    pub fn copies(&mut self) -> &mut SentCopies {
-        &mut self.copies
-    }
-
-    /// Sends a stanza of the host itself (a ping, or the answer to one): numbered like any other.
-    pub fn push_own(&mut self, stanza: Bytes) {
-        self.copies.push(Sent { slot: None, bytes: Bytes::new(), retried: false });
-        self.control(stanza);
-    }
-
-    /// Appends what goes out next, until `out` has grown by about `room` bytes, and tells `each`
-    /// the slot of every stanza, and the stanza.
-    pub fn fill(&mut self, out: &mut BytesMut, room: usize, mut each: impl FnMut(Slot, &[u8])) {
+    /// Appends what goes out next, until `out` has grown by about `room` bytes, and gives `each` every
+    /// stanza that did, with its slot.
+    pub fn fill(&mut self, out: &mut BytesMut, room: usize, mut each: impl FnMut(Slot, Parcel<O>)) {
         if self.has_ended() {
             return;
         }
@@ -310,7 +299,7 @@ impl Mux {
         }
     }
 
-    fn serve(&mut self, slot: Slot, out: &mut BytesMut, end: usize, each: &mut impl FnMut(Slot, &[u8])) {
+    fn serve(&mut self, slot: Slot, out: &mut BytesMut, end: usize, each: &mut impl FnMut(Slot, Parcel<O>)) {
         let queue = &mut self.queues[slot as usize];
         queue.in_ring = false;
         if !queue.open {
@@ -319,14 +308,12 @@ impl Mux {
         queue.begin_turn();
         while queue.credit > 0 && out.len() < end {
             let Some(parcel) = queue.parcels.pop_front() else { break };
-            let cost = parcel.bytes.len() + PARCEL_OVERHEAD;
             out.extend_from_slice(&parcel.bytes);
-            queue.bytes -= cost;
-            self.bytes -= cost;
+            queue.bytes -= parcel.cost();
+            self.bytes -= parcel.cost();
             queue.retried = queue.retried.saturating_sub(1);
             queue.charge(parcel.bytes.len());
-            each(slot, &parcel.bytes);
-            self.copies.push(Sent { slot: Some(slot), bytes: parcel.bytes, retried: parcel.retried });
+            each(slot, parcel);
         }
         if queue.parcels.is_empty() {
             queue.credit = 0;
@@ -345,7 +332,28 @@ impl Mux {
     }
 }
 
-impl Queue {
+impl<O> Parcel<O> {
+    fn cost(&self) -> usize {
+        self.bytes.len() + PARCEL_OVERHEAD
+    }
+}
+
+impl<O> Default for Queue<O> {
+    fn default() -> Self {
+        Self {
+            parcels: VecDeque::new(),
+            bytes: 0,
+            credit: 0,
+            debt: 0,
+            retried: 0,
+            open: false,
+            in_ring: false,
+            last: None,
+        }
+    }
+}
+
+impl<O> Queue<O> {
     /// A turn that is not over goes on; a new one pays debts first, and may be over at once.
     fn begin_turn(&mut self) {
         if self.credit == 0 {
@@ -380,8 +388,8 @@ mod tests {
         String::from_utf8(out.to_vec()).unwrap()
     }
 
-    fn push(mux: &mut Mux, slot: Slot, text: &str) -> Result<(), QueueFull> {
-        mux.push(slot, Bytes::copy_from_slice(text.as_bytes()), Now::origin().instant)
+    fn push(mux: &mut Mux, slot: Slot, text: &str) -> Result<(), QueueFull<()>> {
+        mux.push(slot, Bytes::copy_from_slice(text.as_bytes()), (), Now::origin().instant)
     }
 
     #[test]
@@ -450,7 +458,8 @@ mod tests {
         let slot = mux.add();
         push(&mut mux, slot, "waiting").unwrap();
         assert!(!mux.is_ready());
-        assert_eq!(push(&mut mux, slot, &"x".repeat(200)), Err(QueueFull(Bytes::from("x".repeat(200)))));
+        let refused = push(&mut mux, slot, &"x".repeat(200)).unwrap_err();
+        assert_eq!(refused.0.bytes, "x".repeat(200));
         mux.open(slot);
         assert_eq!(fill(&mut mux, 100), "waiting");
         assert_eq!((mux.bytes(), mux.pair_bytes(slot)), (0, 0));
@@ -460,8 +469,8 @@ mod tests {
     fn what_came_back_goes_before_what_was_never_sent() {
         let mut mux = mux(1);
         push(&mut mux, 0, "3").unwrap();
-        mux.push_again(0, Bytes::from_static(b"1"), Now::origin().instant);
-        mux.push_again(0, Bytes::from_static(b"2"), Now::origin().instant);
+        mux.push_again(0, Bytes::from_static(b"1"), (), Now::origin().instant);
+        mux.push_again(0, Bytes::from_static(b"2"), (), Now::origin().instant);
         assert_eq!(fill(&mut mux, 100), "123");
     }
 }

@@ -30,6 +30,7 @@ use crate::now::Now;
 use crate::pair::Pair;
 use crate::pairs::{PairRecord, Pairs};
 use crate::refusal::Refusal;
+use crate::sent::{Sent, SentCopies};
 use crate::stanza_error::Condition;
 use crate::stream_error::{Condition as StreamCondition, StreamError, farewell};
 use crate::traffic::Traffic;
@@ -171,6 +172,7 @@ pub struct HostStream {
     unproven: VecDeque<Slot>,
     identities: Identities,
     mux: Mux,
+    copies: SentCopies,
     timers: Timers,
     queued_runs: VecDeque<Slot>,
     our_runs: usize,
@@ -201,6 +203,7 @@ impl HostStream {
         let setting = Setting { our_host: config.host.clone(), peer_host: peer.clone(), exporter };
         Self {
             mux: Mux::new(config.limits.pair_queue_bytes, config.limits.host_queue_bytes),
+            copies: SentCopies::new(config.limits.host_queue_bytes),
             identities: Identities::new(peer.clone()),
             choose_by: Some(now.instant + config.limits.connect_timeout),
             budget: Budget::new(config.limits.activations_per_second, now.instant),
@@ -315,8 +318,8 @@ impl HostStream {
 
     /// Stanzas that were written to it.
     #[must_use]
-    pub fn sent(&mut self) -> u64 {
-        self.mux.copies().count()
+    pub fn sent(&self) -> u64 {
+        self.copies.count()
     }
 
     /// Time-outs that are set, for a look at what a link costs.
@@ -333,10 +336,11 @@ impl HostStream {
 
     /// Appends about `room` bytes for the socket.
     pub fn fill(&mut self, out: &mut BytesMut, room: usize) {
-        let Self { mux, pairs, outgoing, .. } = self;
-        mux.fill(out, room, |slot, stanza| {
+        let Self { mux, pairs, outgoing, copies, .. } = self;
+        mux.fill(out, room, |slot, parcel| {
             pairs.get_mut(slot).stanzas_out += 1;
-            outgoing.count(stanza);
+            outgoing.count(&parcel.bytes);
+            copies.push(Sent { slot: Some(slot), bytes: parcel.bytes, retried: parcel.retried });
         });
     }
 

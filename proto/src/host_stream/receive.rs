@@ -10,6 +10,7 @@ use crate::framer::Frame;
 use crate::host_iq;
 use crate::limits::CONTROL_BYTES;
 use crate::now::Now;
+use crate::sent::Sent;
 use crate::stanza::{self, Kind, NotAStanza, Stanza};
 use crate::stream_error::{Condition, StreamError};
 
@@ -114,7 +115,7 @@ impl HostStream {
         if host_iq::is_answer(stanza) {
             out.actions.push(Action::Alive);
         } else if let Some(answer) = host_iq::answer(bytes, stanza) {
-            self.mux.push_own(answer);
+            self.push_own(answer);
             self.control_queued(out);
         }
     }
@@ -122,8 +123,14 @@ impl HostStream {
     /// Asks whether the peer is alive (XEP-0199); [`Action::Alive`] is the answer.
     pub fn probe(&mut self, out: &mut Out) {
         self.pings += 1;
-        self.mux.push_own(host_iq::ping(&self.config.host, &self.peer, self.pings));
+        self.push_own(host_iq::ping(&self.config.host, &self.peer, self.pings));
         out.actions.push(Action::Write);
+    }
+
+    /// Sends a stanza of the host itself (a ping, or the answer to one): numbered like any other.
+    fn push_own(&mut self, stanza: Bytes) {
+        self.copies.push(Sent { slot: None, bytes: Bytes::new(), retried: false });
+        self.mux.control(stanza);
     }
 
     fn other_element(&mut self, now: Now, bytes: &Bytes, root: &Root<'_>, out: &mut Out) {

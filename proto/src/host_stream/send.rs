@@ -82,7 +82,8 @@ impl HostStream {
         }
         let was_empty = self.mux.oldest(slot).is_none();
         for stanza in stanzas {
-            if let Err(QueueFull(stanza)) = self.mux.push(slot, stanza, now.instant) {
+            if let Err(QueueFull(full)) = self.mux.push(slot, stanza, (), now.instant) {
+                let stanza = full.bytes;
                 let text = format!("too much waits for {} already", self.pairs.get(slot).pair);
                 let (condition, reason) = (Condition::ResourceConstraint, "queue-full");
                 out.actions.push(Action::Bounce { stanza, condition, reason, text });
@@ -125,7 +126,7 @@ impl HostStream {
 
     /// The peer handed stanza `n` back.
     pub(super) fn undelivered(&mut self, now: Now, n: u64, reason: UndeliveredReason, out: &mut Out) {
-        let Some(sent) = self.mux.copies().take(n) else {
+        let Some(sent) = self.copies.take(n) else {
             out.actions.push(Action::StanzaRefused("undelivered-unknown"));
             return;
         };
@@ -134,7 +135,7 @@ impl HostStream {
             return out.actions.push(Action::Reroute(sent.bytes));
         }
         if reason == UndeliveredReason::PairNotActive && !sent.retried {
-            self.mux.push_again(slot, sent.bytes, now.instant);
+            self.mux.push_again(slot, sent.bytes, (), now.instant);
             self.pair_is_gone(now, slot, out);
             return;
         }
