@@ -35,7 +35,7 @@ use tracing::{debug, info, warn};
 
 use crate::host_connection::next_link_id;
 use crate::local_link::bounce_to_sender;
-use crate::router::{ClassicDown, ClassicEnded, ClassicOpen, ClassicUp, Router};
+use crate::router::{ClassicDown, ClassicEnded, ClassicOpen, ClassicUp, Reply, Router};
 use crate::{Gauge, Shared, now};
 use connecting::{Connected, How, connect};
 
@@ -155,8 +155,7 @@ impl ClassicStream {
             hosted: Arc::clone(&config.hosted),
             secret: self.shared.dialback.clone(),
             dialback: config.classic.dialback,
-            stanza_bytes: config.limits.stanza_bytes,
-            pair_queue_bytes: config.limits.pair_queue_bytes,
+            limits: config.limits.clone(),
             stream_id,
             scope,
             lang,
@@ -259,14 +258,17 @@ impl ClassicStream {
             match action {
                 Action::Write => write = true,
                 Action::Deliver(entry, bytes) => deliveries.push((entry, bytes)),
+                Action::Route(pair, _) => debug!(stream = self.id, %pair, "a stanza of a server of ours"),
+                Action::Answer(error) => self.tell(Reply(error), ctx),
                 Action::Check(ends, key) => self.check(ends, key, ctx),
                 Action::Verified(ends, ..) => debug!(stream = self.id, from = %ends.from, "an answer nobody asked for"),
                 Action::Up(pair) => self.up(pair, ctx),
                 Action::Down(pair, why, waiting) => {
                     warn!(stream = self.id, %pair, why, "a pair was refused by the other server");
+                    let waiting = waiting.into_iter().map(|(stanza, ())| stanza).collect();
                     self.tell(ClassicDown { id: self.id, pair, why, waiting }, ctx);
                 }
-                Action::Bounce(stanza, condition, text) => {
+                Action::Bounce(stanza, (), condition, text) => {
                     bounce_to_sender(&self.shared, &stanza, (condition, "classic"), &text);
                 }
                 Action::Refused(why) => self.shared.metrics.stanza_error("not-forwarded", why),
@@ -411,7 +413,8 @@ impl Actor for ClassicStream {
         let mut remotes: Vec<Name> = self.dialled.iter().map(|pair| pair.remote.clone()).collect();
         if let Some(mut wired) = self.link.as_ref().and_then(|link| link.wired.try_borrow_mut().ok()) {
             remotes.extend(wired.stream.pairs().map(|pair| pair.remote.clone()));
-            unsent.extend(wired.stream.take_waiting());
+            let left = wired.stream.take_waiting().into_iter();
+            unsent.extend(left.map(|(pair, left)| (pair, left.into_iter().map(|(stanza, ())| stanza).collect())));
             wired.closed = true;
         }
         let why = self.why_ended.take().unwrap_or_else(|| "closed".to_owned());

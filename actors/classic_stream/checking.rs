@@ -82,8 +82,7 @@ fn asking(shared: &Shared, scope: Scope) -> ServerStream {
         hosted: Arc::clone(&config.hosted),
         secret: shared.dialback.clone(),
         dialback: false,
-        stanza_bytes: config.limits.stanza_bytes,
-        pair_queue_bytes: 0,
+        limits: config.limits.clone(),
         stream_id: String::new(),
         scope,
         lang: None,
@@ -101,6 +100,8 @@ fn outcome(action: Action, ends: &Ends, id: &str) -> Option<Result<Outcome, Stri
         }
         Action::Write
         | Action::Deliver(..)
+        | Action::Route(..)
+        | Action::Answer(_)
         | Action::Check(..)
         | Action::Up(_)
         | Action::Down(..)

@@ -81,7 +81,7 @@ impl Handler<SendClassic> for ClassicStream {
         self.shared.metrics.traffic(Direction::Out, traffic);
         self.with_core(ctx, |stream, actions| {
             for (pair, stanza) in stanzas {
-                stream.send(now, &pair, stanza, actions);
+                stream.send(now, &pair, stanza, (), actions);
             }
         });
     }

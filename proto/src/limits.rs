@@ -102,3 +102,8 @@ pub const HELD_DOMAINS: usize = 1 << 16;
 pub const DIALBACK_WAIT: Duration = Duration::from_secs(30);
 /// Remote domains that one classic stream may prove; each is a name and a check of its own.
 pub const PROVED_DOMAINS: usize = 4096;
+/// Checks of dialback keys under way for one classic stream: each looks names up and connects, on the word
+/// of somebody who may have proved nothing yet.
+pub const PENDING_CHECKS: usize = 64;
+/// Pairs that we send on one classic stream; a queue and a name each.
+pub const SENDING_PAIRS: usize = 1 << 14;

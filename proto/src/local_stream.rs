@@ -127,26 +127,11 @@ fn beyond_limits_or_malformed<'a>(bytes: &[u8], malformed: Malformed) -> Verdict
     if error.condition != StreamCondition::PolicyViolation {
         return Verdict::Error(error);
     }
-    let root = start_tag(bytes).and_then(|tag| check_head(tag, &Scope::COMPONENT).ok());
+    let root = stanza::root_only(bytes, &Scope::COMPONENT);
     let answer = root.as_ref().and_then(|root| {
         bounce_root(root, Kind::parse(root.name)?, Condition::PolicyViolation, &malformed.to_string())
     });
     Verdict::Answer("beyond-limits", answer)
-}
-
-/// The start tag of an element, to its `>`.
-fn start_tag(bytes: &[u8]) -> Option<&[u8]> {
-    let mut quote = None;
-    let end = bytes.iter().position(|&byte| {
-        match (quote, byte) {
-            (None, b'\'' | b'"') => quote = Some(byte),
-            (None, b'>') => return true,
-            (Some(open), byte) if open == byte => quote = None,
-            (Some(_) | None, _) => (),
-        }
-        false
-    })?;
-    bytes.get(..=end)
 }
 
 fn other_element<'a>(bytes: &[u8], root: &Root<'_>) -> Verdict<'a> {

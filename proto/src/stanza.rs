@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use crate::checker::{Malformed, Root, Scope, check};
+use crate::checker::{Malformed, Root, Scope, check, check_head};
 use crate::escape::push_attribute;
 use crate::jid::{InvalidJid, domain_of};
 use crate::limits;
@@ -188,6 +188,26 @@ pub fn read<'a>(bytes: &'a [u8], scope: &Scope) -> Result<Stanza<'a>, NotAStanza
         Err(why) => return Err(refuse(root, Address::To, why)),
     };
     Ok(Stanza { root, kind, scope: *scope, from_domain, to_domain })
+}
+
+/// The root of an element that went beyond a limit further inside.
+pub(crate) fn root_only<'a>(bytes: &'a [u8], scope: &Scope) -> Option<Root<'a>> {
+    check_head(start_tag(bytes)?, scope).ok()
+}
+
+/// The start tag of an element, to its `>`.
+fn start_tag(bytes: &[u8]) -> Option<&[u8]> {
+    let mut quote = None;
+    let end = bytes.iter().position(|&byte| {
+        match (quote, byte) {
+            (None, b'\'' | b'"') => quote = Some(byte),
+            (None, b'>') => return true,
+            (Some(open), byte) if open == byte => quote = None,
+            (Some(_) | None, _) => (),
+        }
+        false
+    })?;
+    bytes.get(..=end)
 }
 
 fn domain<'a>(address: Option<&Cow<'a, str>>) -> Result<Cow<'a, str>, BadAddress> {

@@ -5,6 +5,7 @@
 //! our domains: servers answer on the stream that they have (Prosody does), and it is the same domain.
 
 mod receiving;
+mod timers;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -17,11 +18,12 @@ use crate::acks::{Ack, Unacknowledged};
 use crate::checker::Scope;
 use crate::dialback::{Dialback, DialbackSecret, Ends, Outcome};
 use crate::hosted::{Entry, Hosted};
-use crate::limits::DIALBACK_WAIT;
+use crate::limits::{DIALBACK_WAIT, Limits, SENDING_PAIRS};
+use crate::mux::{Mux, QueueFull, Slot};
 use crate::name::Name;
 use crate::pair::Pair;
 use crate::stanza_error::Condition;
-use crate::stream_error::{StreamError, farewell};
+use crate::stream_error::{Condition as StreamCondition, StreamError, farewell};
 
 /// Stanzas after which the other side is asked how far it is, where something still waits.
 const ASK_AFTER: usize = 64;
@@ -46,10 +48,8 @@ pub struct Setting {
     pub secret: DialbackSecret,
     /// Whether dialback may prove anybody.
     pub dialback: bool,
-    /// Bytes of a stanza that we take.
-    pub stanza_bytes: usize,
-    /// Bytes that may wait for one pair.
-    pub pair_queue_bytes: usize,
+    /// Bounds of stanzas and queues.
+    pub limits: Limits,
     /// The id of the stream, which the receiving side gave it.
     pub stream_id: String,
     /// What the other side's stanzas inherit.
@@ -60,14 +60,17 @@ pub struct Setting {
     pub max_bytes: Option<usize>,
 }
 
-/// What is to be done, in order.
+/// What is to be done, in order. `O` is what the owner knows of a stanza.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum Action<O = ()> {
     /// There is something to write.
     Write,
-    /// A stanza for our side: of a remote server, for the server of `entry`; of a server of ours, `entry`
-    /// is its own, and the stanza is to be routed.
+    /// A stanza of a remote server, for our server of this entry.
     Deliver(Entry, Bytes),
+    /// A stanza of a server of ours, to be routed.
+    Route(Pair, Bytes),
+    /// An error for the other side's sender, by the way that stanzas take to it.
+    Answer(Bytes),
     /// Find out whether `ends.from` is who it says, by its certificate or by asking its server about the
     /// key; then call [`ServerStream::checked`].
     Check(Ends, String),
@@ -76,60 +79,69 @@ pub enum Action {
     /// Stanzas of this pair may be sent now.
     Up(Pair),
     /// They may not: why. What waited for the pair comes with it.
-    Down(Pair, String, Vec<Bytes>),
-    /// A stanza goes back to its sender on our side.
-    Bounce(Bytes, Condition, String),
+    Down(Pair, String, Vec<(Bytes, O)>),
+    /// A stanza is not sent: why.
+    Bounce(Bytes, O, Condition, String),
     /// A stanza of the other side went no further; it was answered where it may be.
     Refused(&'static str),
     /// The stream ends; what was queued before goes out. The error is what the other side said or is told.
     Close(Option<StreamError>),
 }
 
-/// Whether a pair may send.
+/// A pair on its way out.
 #[derive(Debug)]
+struct Sender {
+    pair: Pair,
+    state: Sending,
+}
+
+/// Whether a pair may send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sending {
-    /// The other side was sent a key; what waits for its verdict.
-    Asked { until: Instant, waiting: VecDeque<Bytes>, bytes: usize },
+    /// Nobody has asked yet, or it was refused.
+    New,
+    /// The other side was sent a key, and has until then.
+    Asked(Instant),
     /// It may.
     Granted,
 }
 
 /// See the module.
 #[derive(Debug)]
-pub struct ServerStream {
+pub struct ServerStream<O = ()> {
     setting: Setting,
-    sending: HashMap<Pair, Sending>,
+    slots: HashMap<Pair, Slot>,
+    senders: Vec<Sender>,
+    mux: Mux<O>,
+    /// The pairs that the other side was sent a key for, in that order; some have their verdict.
+    asked: VecDeque<(Instant, Slot)>,
+    /// When queues are looked through for stanzas that wait too long.
+    look: Option<Instant>,
     proved: HashSet<Name>,
     checking: HashSet<Ends>,
-    out: VecDeque<Item>,
-    out_bytes: usize,
-    unacknowledged: Option<Unacknowledged<(Pair, Bytes)>>,
+    unacknowledged: Option<Unacknowledged<(Slot, Bytes, O)>>,
+    unacknowledged_bytes: usize,
     since_asked: usize,
     counted: Option<u32>,
     both_ways: bool,
     over: bool,
 }
 
-/// What waits to be written.
-#[derive(Debug)]
-enum Item {
-    Stanza(Pair, Bytes),
-    /// Of the stream itself: forgotten with it.
-    Own(Bytes),
-}
-
-impl ServerStream {
+impl<O> ServerStream<O> {
     /// A stream on which nobody is proved yet; `both_ways`: either side may send (XEP-0288).
     #[must_use]
     pub fn new(setting: Setting, both_ways: bool) -> Self {
         Self {
+            mux: Mux::new(setting.limits.pair_queue_bytes, setting.limits.host_queue_bytes),
             setting,
-            sending: HashMap::new(),
+            slots: HashMap::new(),
+            senders: Vec::new(),
+            asked: VecDeque::new(),
+            look: None,
             proved: HashSet::new(),
             checking: HashSet::new(),
-            out: VecDeque::new(),
-            out_bytes: 0,
             unacknowledged: None,
+            unacknowledged_bytes: 0,
             since_asked: 0,
             counted: None,
             both_ways,
@@ -138,75 +150,96 @@ impl ServerStream {
     }
 
     /// Our certificate proved `pair.local` to `pair.remote`: its stanzas may be sent.
-    pub fn grant(&mut self, pair: Pair, actions: &mut Vec<Action>) {
-        self.sending.insert(pair.clone(), Sending::Granted);
-        actions.push(Action::Up(pair));
+    pub fn grant(&mut self, pair: Pair, actions: &mut Vec<Action<O>>) {
+        let slot = self.slot(&pair);
+        self.open(slot, actions);
+    }
+
+    fn open(&mut self, slot: Slot, actions: &mut Vec<Action<O>>) {
+        let sender = &mut self.senders[slot as usize];
+        sender.state = Sending::Granted;
+        actions.push(Action::Up(sender.pair.clone()));
+        self.mux.open(slot);
+        if self.mux.is_ready() {
+            actions.push(Action::Write);
+        }
+    }
+
+    fn slot(&mut self, pair: &Pair) -> Slot {
+        if let Some(slot) = self.slots.get(pair) {
+            return *slot;
+        }
+        let slot = self.mux.add();
+        self.senders.push(Sender { pair: pair.clone(), state: Sending::New });
+        self.slots.insert(pair.clone(), slot);
+        slot
     }
 
     /// The other side proved to be `remote`, towards `local`.
-    pub fn prove(&mut self, remote: Name, local: Name, actions: &mut Vec<Action>) {
+    pub fn prove(&mut self, remote: Name, local: Name, actions: &mut Vec<Action<O>>) {
         self.proved.insert(remote.clone());
         let back = Pair { local, remote };
-        if self.both_ways && !self.sending.contains_key(&back) {
+        if self.both_ways && !self.slots.contains_key(&back) {
             self.grant(back, actions);
         }
     }
 
+    /// Whether the other side has proved anything.
+    #[must_use]
+    pub fn has_proved(&self) -> bool {
+        !self.proved.is_empty()
+    }
+
     /// Asks for acknowledgements, where the other side offered them.
-    pub fn count(&mut self, actions: &mut Vec<Action>) {
+    pub fn count(&mut self, actions: &mut Vec<Action<O>>) {
         self.unacknowledged = Some(Unacknowledged::default());
         self.push_own(Ack::Enable.to_element().to_bytes(SERVER), actions);
     }
 
-    /// Whether stanzas of `pair` can be sent here, or could be after dialback.
-    #[must_use]
-    pub fn carries(&self, pair: &Pair) -> bool {
-        !self.over && (self.sending.contains_key(pair) || self.setting.dialback)
-    }
-
     /// Sends a stanza of `pair`, or lets it wait for the pair to be let in.
-    pub fn send(&mut self, now: Instant, pair: &Pair, stanza: Bytes, actions: &mut Vec<Action>) {
+    pub fn send(&mut self, now: Instant, pair: &Pair, stanza: Bytes, origin: O, actions: &mut Vec<Action<O>>) {
         if self.setting.max_bytes.is_some_and(|max| stanza.len() > max) {
             let text = "the other server does not take stanzas of this size";
-            return actions.push(Action::Bounce(stanza, Condition::PolicyViolation, text.to_owned()));
+            return actions.push(Action::Bounce(stanza, origin, Condition::PolicyViolation, text.to_owned()));
         }
-        match self.sending.get_mut(pair) {
-            Some(Sending::Granted) => {
-                self.out_bytes += stanza.len();
-                self.out.push_back(Item::Stanza(pair.clone(), stanza));
-                actions.push(Action::Write);
-            }
-            Some(Sending::Asked { waiting, bytes, .. }) => {
-                if *bytes + stanza.len() > self.setting.pair_queue_bytes {
-                    let text = "too much waits for the other server already".to_owned();
-                    return actions.push(Action::Bounce(stanza, Condition::ResourceConstraint, text));
-                }
-                *bytes += stanza.len();
-                waiting.push_back(stanza);
-            }
-            None => {
-                self.ask(now, pair, actions);
-                self.send(now, pair, stanza, actions);
-            }
+        if self.senders.len() >= SENDING_PAIRS && !self.slots.contains_key(pair) {
+            let text = "too many pairs on one connection to the other server";
+            return actions.push(Action::Bounce(stanza, origin, Condition::ResourceConstraint, text.to_owned()));
+        }
+        if self.unacknowledged_bytes > self.setting.limits.host_queue_bytes {
+            let text = "the other server does not acknowledge what it was sent";
+            return actions.push(Action::Bounce(stanza, origin, Condition::ResourceConstraint, text.to_owned()));
+        }
+        let slot = self.slot(pair);
+        if let Err(QueueFull(full)) = self.mux.push(slot, stanza, origin, now) {
+            let text = "too much waits for the other server already".to_owned();
+            return actions.push(Action::Bounce(full.bytes, full.origin, Condition::ResourceConstraint, text));
+        }
+        self.look.get_or_insert(now + self.setting.limits.stanza_wait);
+        match self.senders[slot as usize].state {
+            Sending::New => self.ask(now, pair, actions),
+            Sending::Asked(_) => (),
+            Sending::Granted => actions.push(Action::Write),
         }
     }
 
     /// Sends our key for a pair (XEP-0220 §2.1.1).
-    pub fn ask(&mut self, now: Instant, pair: &Pair, actions: &mut Vec<Action>) {
+    pub fn ask(&mut self, now: Instant, pair: &Pair, actions: &mut Vec<Action<O>>) {
         let ends = Ends { from: pair.local.clone(), to: pair.remote.clone() };
         let key = self.setting.secret.key(&ends, &self.setting.stream_id);
-        let asked = Sending::Asked { until: now + DIALBACK_WAIT, waiting: VecDeque::new(), bytes: 0 };
-        self.sending.insert(pair.clone(), asked);
+        let (slot, until) = (self.slot(pair), now + DIALBACK_WAIT);
+        self.senders[slot as usize].state = Sending::Asked(until);
+        self.asked.push_back((until, slot));
         self.push_own(Dialback::Result { ends, key }.to_bytes(), actions);
     }
 
     /// Asks the other side, as authoritative server of `ends.from`, about a key that came on stream `id`.
-    pub fn verify(&mut self, ends: &Ends, id: String, key: String, actions: &mut Vec<Action>) {
+    pub fn verify(&mut self, ends: &Ends, id: String, key: String, actions: &mut Vec<Action<O>>) {
         self.push_own(Dialback::Verify { ends: ends.reversed(), id, key }.to_bytes(), actions);
     }
 
     /// The answer to [`Action::Check`].
-    pub fn checked(&mut self, ends: Ends, outcome: Outcome, actions: &mut Vec<Action>) {
+    pub fn checked(&mut self, ends: Ends, outcome: Outcome, actions: &mut Vec<Action<O>>) {
         if !self.checking.remove(&ends) {
             return;
         }
@@ -216,76 +249,47 @@ impl ServerStream {
         }
     }
 
-    /// Ends the stream from our side: behind what may be sent.
-    pub fn close(&mut self, error: Option<StreamError>, actions: &mut Vec<Action>) {
+    /// Ends the stream from our side: behind what may be sent, or at once with an error.
+    pub fn close(&mut self, error: Option<StreamError>, actions: &mut Vec<Action<O>>) {
         if std::mem::replace(&mut self.over, true) {
             return;
         }
-        self.push_own(farewell(error.as_ref()), actions);
-        actions.push(Action::Close(error));
+        self.mux.end(farewell(error.as_ref()), error.is_some());
+        actions.extend([Action::Write, Action::Close(error)]);
     }
 
-    fn push_own(&mut self, bytes: Bytes, actions: &mut Vec<Action>) {
-        self.out_bytes += bytes.len();
-        self.out.push_back(Item::Own(bytes));
+    /// Queues an element of the stream itself: forgotten with it. A server that makes us answer and does
+    /// not read the answers is not served any longer.
+    fn push_own(&mut self, bytes: Bytes, actions: &mut Vec<Action<O>>) {
+        self.mux.control(bytes);
         actions.push(Action::Write);
-    }
-
-    /// When [`Self::handle_timeout`] is to be called.
-    #[must_use]
-    pub fn deadline(&self) -> Option<Instant> {
-        let until = |sending: &Sending| match sending {
-            Sending::Asked { until, .. } => Some(*until),
-            Sending::Granted => None,
-        };
-        self.sending.values().filter_map(until).min()
-    }
-
-    /// Gives up on verdicts that did not come.
-    pub fn handle_timeout(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        let late = |_: &Pair, sending: &mut Sending| matches!(sending, Sending::Asked { until, .. } if *until <= now);
-        let late: Vec<_> = self.sending.extract_if(late).collect();
-        for (pair, sending) in late {
-            let waiting = match sending {
-                Sending::Asked { waiting, .. } => waiting.into(),
-                Sending::Granted => Vec::new(),
-            };
-            let why = format!("no verdict on our dialback key within {} s", DIALBACK_WAIT.as_secs());
-            actions.push(Action::Down(pair, why, waiting));
+        if self.mux.control_bytes() > self.setting.limits.host_queue_bytes {
+            let error = StreamError::new(StreamCondition::ResourceConstraint, "answers are not read");
+            self.close(Some(error), actions);
         }
     }
 
     /// Appends what is to be written, `room` bytes or a stanza more.
     pub fn fill(&mut self, out: &mut BytesMut, room: usize) {
-        let end = out.len() + room;
-        while out.len() < end {
-            let Some(item) = self.out.pop_front() else { break };
-            match item {
-                Item::Own(bytes) => {
-                    self.out_bytes -= bytes.len();
-                    out.extend_from_slice(&bytes);
-                }
-                Item::Stanza(pair, bytes) => {
-                    self.out_bytes -= bytes.len();
-                    out.extend_from_slice(&bytes);
-                    if let Some(sent) = &mut self.unacknowledged {
-                        sent.push((pair, bytes));
-                        self.since_asked += 1;
-                    }
-                }
+        let Self { mux, unacknowledged, unacknowledged_bytes, since_asked, .. } = self;
+        mux.fill(out, room, |slot, parcel| {
+            if let Some(sent) = unacknowledged {
+                *unacknowledged_bytes += parcel.bytes.len();
+                sent.push((slot, parcel.bytes, parcel.origin));
+                *since_asked += 1;
             }
-            let asks = self.since_asked >= ASK_AFTER || (self.since_asked > 0 && self.out.is_empty());
-            if asks && !self.over {
-                self.since_asked = 0;
-                out.extend_from_slice(&Ack::Request.to_element().to_bytes(SERVER));
-            }
+        });
+        let asks = *since_asked >= ASK_AFTER || (*since_asked > 0 && !mux.is_ready());
+        if asks && !mux.has_ended() {
+            *since_asked = 0;
+            out.extend_from_slice(&Ack::Request.to_element().to_bytes(SERVER));
         }
     }
 
     /// Whether there is something to write.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        !self.out.is_empty()
+        self.mux.is_ready()
     }
 
     /// Whether the stream has ended, from either side.
@@ -294,39 +298,30 @@ impl ServerStream {
         self.over
     }
 
-    /// Bytes that wait to be written, or for a verdict.
+    /// Bytes that wait to be written, for a verdict, or for an acknowledgement.
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
-        let waiting = |sending: &Sending| match sending {
-            Sending::Asked { bytes, .. } => *bytes,
-            Sending::Granted => 0,
-        };
-        self.out_bytes + self.sending.values().map(waiting).sum::<usize>()
+        self.mux.bytes() + self.mux.control_bytes() + self.unacknowledged_bytes
     }
 
     /// Takes every stanza that may not have arrived, by pair, each in order: not acknowledged, where the
     /// other side acknowledges; not written; waiting for a verdict.
-    pub fn take_waiting(&mut self) -> HashMap<Pair, Vec<Bytes>> {
-        let mut left: HashMap<Pair, Vec<Bytes>> = HashMap::new();
+    pub fn take_waiting(&mut self) -> Vec<(Pair, Vec<(Bytes, O)>)> {
+        let mut left: Vec<Vec<(Bytes, O)>> = self.senders.iter().map(|_| Vec::new()).collect();
         let unacknowledged = self.unacknowledged.as_mut().map(Unacknowledged::take).unwrap_or_default();
-        let queued = std::mem::take(&mut self.out).into_iter().filter_map(|item| match item {
-            Item::Stanza(pair, bytes) => Some((pair, bytes)),
-            Item::Own(_) => None,
-        });
-        for (pair, stanza) in unacknowledged.into_iter().chain(queued) {
-            left.entry(pair).or_default().push(stanza);
+        for (slot, stanza, origin) in unacknowledged {
+            left[slot as usize].push((stanza, origin));
         }
-        for (pair, sending) in self.sending.drain() {
-            if let Sending::Asked { waiting, .. } = sending {
-                left.entry(pair).or_default().extend(waiting);
-            }
+        for (slot, stanzas) in (0..).zip(&mut left) {
+            stanzas.extend(self.mux.take(slot).into_iter().map(|parcel| (parcel.bytes, parcel.origin)));
         }
-        self.out_bytes = 0;
-        left
+        self.unacknowledged_bytes = 0;
+        let of_pairs = self.senders.iter().map(|sender| sender.pair.clone()).zip(left);
+        of_pairs.filter(|(_, stanzas)| !stanzas.is_empty()).collect()
     }
 
     /// The pairs that may send here.
     pub fn pairs(&self) -> impl Iterator<Item = &Pair> {
-        self.sending.iter().filter(|(_, sending)| matches!(sending, Sending::Granted)).map(|(pair, _)| pair)
+        self.senders.iter().filter(|sender| sender.state == Sending::Granted).map(|sender| &sender.pair)
     }
 }

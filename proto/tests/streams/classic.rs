@@ -9,6 +9,7 @@ use heteronym_proto::classic::stream::{Action, Peer, ServerStream, Setting};
 use heteronym_proto::dialback::{DialbackSecret, Ends, Outcome};
 use heteronym_proto::framer::{Frame, Framer};
 use heteronym_proto::hosted::Hosted;
+use heteronym_proto::limits::Limits;
 use heteronym_proto::pair::Pair;
 use heteronym_proto::stanza_error::Condition;
 use heteronym_proto::stream_error::Condition as StreamCondition;
@@ -43,7 +44,7 @@ impl End {
     }
 
     fn with(setting: Setting, both_ways: bool) -> Self {
-        let mut framer = Framer::new(setting.stanza_bytes);
+        let mut framer = Framer::new(setting.limits.stanza_bytes);
         framer.push(BytesMut::from(
             &b"<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams'>"[..],
         ));
@@ -69,7 +70,7 @@ impl End {
 
     fn send(&mut self, pair: &Pair, stanza: Bytes) -> Vec<Action> {
         let mut actions = Vec::new();
-        self.stream.send(now(), pair, stanza, &mut actions);
+        self.stream.send(now(), pair, stanza, (), &mut actions);
         actions.retain(|action| *action != Action::Write);
         actions
     }
@@ -81,8 +82,7 @@ fn setting(domains: &[&str]) -> Setting {
         hosted: Arc::new(domains.iter().map(|domain| (name(domain), 0)).collect::<Hosted>()),
         secret: DialbackSecret::new(domains[0]),
         dialback: true,
-        stanza_bytes: 10_000,
-        pair_queue_bytes: 1000,
+        limits: Limits { stanza_bytes: 10_000, pair_queue_bytes: 1000, ..Limits::default() },
         stream_id: "s1".to_owned(),
         scope: Scope::DIALBACK,
         lang: None,
@@ -141,7 +141,7 @@ fn what_waited_comes_back_where_the_key_is_refused() {
         ours.send(&pair, stanza.clone());
         check(&mut ours, &mut theirs, outcome);
         let [Action::Down(down, why, back)] = &ours.told(theirs.says())[..] else { panic!("not down") };
-        assert_eq!((down, back), (&pair, &vec![stanza.clone()]));
+        assert_eq!((down, back), (&pair, &vec![(stanza.clone(), ())]));
         assert!(why.contains(word), "{why}");
     }
 }
@@ -158,15 +158,84 @@ fn a_verdict_that_does_not_come_is_not_waited_for() {
     ours.stream.handle_timeout(at, &mut actions);
     assert!(matches!(&actions[..], [Action::Down(down, _, back)] if *down == pair && back.len() == 1), "{actions:?}");
     assert_eq!(ours.stream.deadline(), None);
+    let after = ours.send(&pair, message("saramago.lit", "pessoa.lit", "2"));
+    assert_eq!(after, [], "it is asked for again");
 }
 
 #[test]
 fn what_waits_for_a_pair_is_bounded() {
     let (mut ours, _) = ends();
     let pair = pair("saramago.lit", "pessoa.lit");
-    let large = Bytes::from(format!("<message from='saramago.lit' to='pessoa.lit'>{}</message>", "x".repeat(900)));
+    let large = Bytes::from(format!("<message from='saramago.lit' to='pessoa.lit'>{}</message>", "x".repeat(700)));
     assert_eq!(ours.send(&pair, large.clone()), []);
-    assert!(matches!(&ours.send(&pair, large)[..], [Action::Bounce(_, Condition::ResourceConstraint, _)]));
+    assert!(matches!(&ours.send(&pair, large)[..], [Action::Bounce(_, (), Condition::ResourceConstraint, _)]));
+}
+
+fn deep(from: &str) -> String {
+    let (open, close) = ("<a>".repeat(500), "</a>".repeat(500));
+    format!("<message from='{from}' to='pessoa.lit'>{open}{close}</message>")
+}
+
+/// Whatever it waits for, a stanza does not wait for ever; nor does one pair for the stanzas of another.
+#[test]
+fn a_server_that_does_not_read_costs_each_pair_its_own_queue() {
+    let (mut ours, _) = ends();
+    let (busy, other) = (pair("saramago.lit", "pessoa.lit"), pair("chat.saramago.lit", "pessoa.lit"));
+    ours.stream.grant(busy.clone(), &mut Vec::new());
+    ours.stream.grant(other.clone(), &mut Vec::new());
+    let filler = |n: u32| message("saramago.lit", "pessoa.lit", &n.to_string());
+    let bounced = (0..100).filter(|n| !ours.send(&busy, filler(*n)).is_empty()).count();
+    assert!(bounced > 90, "{bounced} of 100");
+    assert_eq!(ours.send(&other, message("chat.saramago.lit", "pessoa.lit", "1")), []);
+    let at = ours.stream.deadline().unwrap();
+    let mut actions = Vec::new();
+    ours.stream.handle_timeout(at + Duration::from_secs(1), &mut actions);
+    let overdue = |action: &Action| matches!(action, Action::Bounce(_, (), Condition::RemoteServerTimeout, _));
+    assert!(actions.len() == 100 - bounced + 1 && actions.iter().all(overdue), "{actions:?}");
+    assert_eq!((ours.stream.deadline(), ours.stream.queued_bytes()), (None, 0));
+}
+
+#[test]
+fn what_is_never_acknowledged_is_bounded() {
+    let limits = Limits { host_queue_bytes: 500, ..setting(&OURS).limits };
+    let mut ours = End::with(Setting { limits, ..setting(&OURS) }, false);
+    let pair = pair("saramago.lit", "pessoa.lit");
+    ours.stream.grant(pair.clone(), &mut Vec::new());
+    ours.stream.count(&mut Vec::new());
+    let mut taken = 0;
+    while ours.send(&pair, message("saramago.lit", "pessoa.lit", "1")).is_empty() {
+        ours.says();
+        taken += 1;
+    }
+    assert!((5..15).contains(&taken), "{taken}");
+    assert_eq!(ours.told(format!("<a xmlns='urn:xmpp:sm:3' h='{taken}'/>")), []);
+    assert_eq!(ours.send(&pair, message("saramago.lit", "pessoa.lit", "1")), []);
+}
+
+#[test]
+fn a_server_that_has_proved_nothing_says_little() {
+    let large = format!("<message from='x@saramago.lit' to='y@pessoa.lit'>{}</message>", "x".repeat(10_000));
+    for text in [large, deep("saramago.lit")] {
+        let actions = End::new(&THEIRS, true).told(text);
+        let [Action::Close(Some(error))] = &actions[..] else { panic!("{actions:?}") };
+        assert_eq!(error.condition, StreamCondition::NotAuthorized, "and nobody is sent an error");
+    }
+    let mut theirs = End::new(&THEIRS, true);
+    let ask = |n| format!("<db:result from='d{n}.example' to='pessoa.lit'>k</db:result>");
+    let checks = (0..100).filter(|n| !theirs.told(ask(*n)).is_empty()).count();
+    assert_eq!(checks, 64, "each check looks names up and connects");
+    assert!(theirs.says().contains("resource-constraint"));
+}
+
+#[test]
+fn what_goes_beyond_limits_is_answered_and_the_stream_goes_on() {
+    let mut theirs = End::new(&THEIRS, true);
+    theirs.stream.prove(name("saramago.lit"), name("pessoa.lit"), &mut Vec::new());
+    let actions = theirs.told(deep("saramago.lit"));
+    assert!(matches!(&actions[..], [Action::Refused("beyond-limits"), Action::Answer(_)]), "{actions:?}");
+    assert_eq!(theirs.told(message("saramago.lit", "pessoa.lit", "2")).len(), 1);
+    let of_another = format!("<message from='campos.lit' to='pessoa.lit'>{}</message>", "x".repeat(10_000));
+    assert!(matches!(&theirs.told(of_another)[..], [Action::Close(Some(_))]));
 }
 
 #[test]
@@ -188,7 +257,8 @@ fn a_proved_domain_may_write_to_all_of_ours_and_to_nobody_else() {
     theirs.stream.prove(name("saramago.lit"), name("pessoa.lit"), &mut Vec::new());
     let stanza = message("saramago.lit", "campos.lit", "1");
     assert_eq!(theirs.told(stanza.clone()), [Action::Deliver(0, stanza)]);
-    assert_eq!(theirs.told(message("saramago.lit", "ricardo.lit", "2")), [Action::Refused("unknown-domain")]);
+    let refused = theirs.told(message("saramago.lit", "ricardo.lit", "2"));
+    assert!(matches!(&refused[..], [Action::Refused("unknown-domain"), Action::Answer(_)]), "{refused:?}");
 }
 
 #[test]
@@ -266,7 +336,8 @@ fn what_is_not_acknowledged_is_left_when_the_stream_ends() {
     (2..=3).for_each(|id| drop(ours.send(&pair, stanza(id))));
     ours.says();
     ours.send(&pair, stanza(4));
-    assert_eq!(ours.stream.take_waiting().remove(&pair), Some((2..=4).map(stanza).collect::<Vec<_>>()));
+    let left = (2..=4).map(|id| (stanza(id), ())).collect();
+    assert_eq!(ours.stream.take_waiting(), [(pair, left)]);
 }
 
 #[test]
@@ -283,7 +354,7 @@ fn a_stanza_that_the_other_side_does_not_take_is_not_sent() {
     let pair = pair("saramago.lit", "pessoa.lit");
     ours.stream.grant(pair.clone(), &mut Vec::new());
     let large = Bytes::from(format!("<message from='saramago.lit' to='pessoa.lit'>{}</message>", "x".repeat(100)));
-    assert!(matches!(&ours.send(&pair, large)[..], [Action::Bounce(_, Condition::PolicyViolation, _)]));
+    assert!(matches!(&ours.send(&pair, large)[..], [Action::Bounce(_, (), Condition::PolicyViolation, _)]));
     assert_eq!(ours.send(&pair, message("saramago.lit", "pessoa.lit", "1")), []);
 }
 
@@ -292,8 +363,8 @@ fn a_stanza_that_is_too_large_goes_back_and_the_stream_goes_on() {
     let mut theirs = End::new(&THEIRS, true);
     theirs.stream.prove(name("saramago.lit"), name("pessoa.lit"), &mut Vec::new());
     let large = format!("<message from='x@saramago.lit' to='y@pessoa.lit' id='l'>{}</message>", "x".repeat(10_000));
-    assert_eq!(theirs.told(large), [Action::Refused("too-large")]);
-    let answer = theirs.says();
+    let [Action::Refused("too-large"), Action::Answer(answer)] = &theirs.told(large)[..] else { panic!("answered") };
+    let answer = std::str::from_utf8(answer).unwrap();
     assert!(answer.contains("to='x@saramago.lit' id='l' type='error'") && answer.contains("policy-violation"));
     assert_eq!(theirs.told(message("saramago.lit", "pessoa.lit", "2")).len(), 1);
 }
@@ -305,8 +376,10 @@ fn a_server_of_ours_speaks_for_its_entry_and_to_anybody() {
     let ends = Ends { from: name("chat.saramago.lit"), to: name("unknown.example") };
     assert_eq!(ask, [Action::Check(ends.clone(), "k".to_owned())]);
     inside.stream.checked(ends, Outcome::Valid, &mut Vec::new());
-    let stanza = message("chat.saramago.lit", "else.where", "1");
-    assert_eq!(inside.told(stanza.clone()), [Action::Deliver(0, stanza)]);
+    for from in ["chat.saramago.lit", "saramago.lit"] {
+        let stanza = message(from, "else.where", "1");
+        assert_eq!(inside.told(stanza.clone()), [Action::Route(pair(from, "else.where"), stanza)]);
+    }
     inside.says();
     inside.told("<db:result from='pessoa.lit' to='unknown.example'>k</db:result>");
     assert!(inside.says().contains("not-allowed"), "not a domain of its entry");

@@ -2,23 +2,24 @@
 
 use bytes::Bytes;
 
-use super::{Action, Item, Peer, Sending, ServerStream};
+use super::{Action, Peer, Sending, ServerStream};
 use crate::acks::{Ack, NAMESPACE as SM};
-use crate::checker::{Scope, check_head};
+use crate::checker::{Malformed, Root, Scope, check_head};
 use crate::classic::SERVER;
 use crate::dialback::{Dialback, Ends, Outcome};
 use crate::element::Element;
 use crate::framer::Frame;
-use crate::limits::PROVED_DOMAINS;
+use crate::jid::domain_of;
+use crate::limits::{PENDING_CHECKS, PROVED_DOMAINS};
 use crate::name::Name;
 use crate::pair::Pair;
 use crate::stanza::{self, Kind, NotAStanza, Stanza};
 use crate::stanza_error::{Condition, bounce, bounce_root};
 use crate::stream_error::{Condition as StreamCondition, StreamError, farewell};
 
-impl ServerStream {
+impl<O> ServerStream<O> {
     /// Takes the next frame.
-    pub fn frame(&mut self, frame: &Frame, actions: &mut Vec<Action>) {
+    pub fn frame(&mut self, frame: &Frame, actions: &mut Vec<Action<O>>) {
         if self.over {
             return;
         }
@@ -30,7 +31,7 @@ impl ServerStream {
         }
     }
 
-    fn element(&mut self, bytes: &Bytes, actions: &mut Vec<Action>) {
+    fn element(&mut self, bytes: &Bytes, actions: &mut Vec<Action<O>>) {
         let scope = self.setting.scope;
         match stanza::read(bytes, &scope) {
             Ok(stanza) => self.stanza(bytes, &stanza, actions),
@@ -38,7 +39,7 @@ impl ServerStream {
                 Ok(element) => self.other(&element, actions),
                 Err(malformed) => self.close(Some(malformed.stream_error()), actions),
             },
-            Err(NotAStanza::Malformed(malformed)) => self.close(Some(malformed.stream_error()), actions),
+            Err(NotAStanza::Malformed(malformed)) => self.malformed(bytes, malformed, actions),
             Err(NotAStanza::Prefixed(_)) => {
                 self.end(StreamCondition::BadNamespacePrefix, "a stanza must not have a prefix", actions);
             }
@@ -49,69 +50,107 @@ impl ServerStream {
         }
     }
 
-    fn stanza(&mut self, bytes: &Bytes, stanza: &Stanza<'_>, actions: &mut Vec<Action>) {
-        if let Some(counted) = &mut self.counted {
-            *counted = counted.wrapping_add(1);
+    fn stanza(&mut self, bytes: &Bytes, stanza: &Stanza<'_>, actions: &mut Vec<Action<O>>) {
+        self.counted();
+        if !self.may_speak_for(stanza.from_domain()) {
+            return self.not_proved(stanza.from_domain(), actions);
         }
-        if !self.proved.contains(stanza.from_domain()) {
-            let text = format!("{} was not proved on this stream", stanza.from_domain());
-            return self.end(StreamCondition::InvalidFrom, &text, actions);
+        if bytes.len() > self.setting.limits.stanza_bytes {
+            return self.answer(
+                "too-large",
+                bounce(stanza, Condition::PolicyViolation, &self.too_large_text()),
+                actions,
+            );
         }
-        if bytes.len() > self.setting.stanza_bytes {
-            let text = format!("a stanza has at most {} bytes", self.setting.stanza_bytes);
-            return self.answer("too-large", bounce(stanza, Condition::PolicyViolation, &text), actions);
-        }
-        let (entry, to) = match self.setting.peer {
-            Peer::Own(entry) => (Some(entry), Scope::SERVER),
-            Peer::Remote => (self.setting.hosted.entry(stanza.to_domain()), Scope::COMPONENT),
-        };
-        match entry {
-            Some(entry) => {
-                let bytes = stanza::forward(bytes, stanza, &to, self.setting.lang.as_deref());
-                actions.push(Action::Deliver(entry, bytes));
+        match self.setting.peer {
+            Peer::Own(_) => {
+                let forwarded = stanza::forward(bytes, stanza, &Scope::SERVER, self.setting.lang.as_deref());
+                let names = (Name::parse(stanza.from_domain()), Name::parse(stanza.to_domain()));
+                if let (Ok(local), Ok(remote)) = names {
+                    actions.push(Action::Route(Pair { local, remote }, forwarded));
+                }
             }
-            None => {
-                let error = bounce(stanza, Condition::ItemNotFound, "this domain is not served here");
-                self.answer("unknown-domain", error, actions);
-            }
+            Peer::Remote => match self.setting.hosted.entry(stanza.to_domain()) {
+                Some(entry) => {
+                    let lang = self.setting.lang.as_deref();
+                    actions.push(Action::Deliver(entry, stanza::forward(bytes, stanza, &Scope::COMPONENT, lang)));
+                }
+                None => {
+                    let error = bounce(stanza, Condition::ItemNotFound, "this domain is not served here");
+                    self.answer("unknown-domain", error, actions);
+                }
+            },
         }
     }
 
-    fn too_large(&mut self, head: &[u8], actions: &mut Vec<Action>) {
+    fn counted(&mut self) {
+        if let Some(counted) = &mut self.counted {
+            *counted = counted.wrapping_add(1);
+        }
+    }
+
+    /// A server of ours that has proved one of its domains speaks for all of them: Prosody answers for any
+    /// of them on the stream that it has.
+    fn may_speak_for(&self, domain: &str) -> bool {
+        match self.setting.peer {
+            Peer::Remote => self.proved.contains(domain),
+            Peer::Own(entry) => !self.proved.is_empty() && self.setting.hosted.entry(domain) == Some(entry),
+        }
+    }
+
+    fn not_proved(&mut self, domain: &str, actions: &mut Vec<Action<O>>) {
+        let text = format!("{domain} was not proved on this stream");
+        let condition =
+            if self.proved.is_empty() { StreamCondition::NotAuthorized } else { StreamCondition::InvalidFrom };
+        self.end(condition, &text, actions);
+    }
+
+    fn too_large_text(&self) -> String {
+        format!("a stanza has at most {} bytes", self.setting.limits.stanza_bytes)
+    }
+
+    fn too_large(&mut self, head: &[u8], actions: &mut Vec<Action<O>>) {
         let root = match check_head(head, &self.setting.scope) {
             Ok(root) => root,
             Err(malformed) => return self.close(Some(malformed.stream_error()), actions),
         };
+        self.refuse_stanza("too-large", &root, &self.too_large_text(), actions);
+    }
+
+    /// RFC 6120 §4.9.3.13: what is not well-formed ends the stream. What only goes beyond our limits is one
+    /// user's doing, and that user is told.
+    fn malformed(&mut self, bytes: &[u8], malformed: Malformed, actions: &mut Vec<Action<O>>) {
+        let error = malformed.stream_error();
+        let scope = self.setting.scope;
+        match stanza::root_only(bytes, &scope) {
+            Some(root) if error.condition == StreamCondition::PolicyViolation => {
+                self.refuse_stanza("beyond-limits", &root, &malformed.to_string(), actions);
+            }
+            Some(_) | None => self.close(Some(error), actions),
+        }
+    }
+
+    /// A stanza of which no more is known than its root goes no further, and the stream goes on.
+    fn refuse_stanza(&mut self, why: &'static str, root: &Root<'_>, text: &str, actions: &mut Vec<Action<O>>) {
         let Some(kind) = Kind::parse(root.name) else {
             return self.end(StreamCondition::PolicyViolation, "an element that large is no stanza", actions);
         };
-        if let Some(counted) = &mut self.counted {
-            *counted = counted.wrapping_add(1);
-        }
-        let text = format!("a stanza has at most {} bytes", self.setting.stanza_bytes);
-        self.answer("too-large", bounce_root(&root, kind, Condition::PolicyViolation, &text), actions);
-    }
-
-    /// Answers the other side's sender, on this stream where that is allowed (both ways), else by the
-    /// way that stanzas take to it.
-    fn answer(&mut self, why: &'static str, error: Option<Bytes>, actions: &mut Vec<Action>) {
-        actions.push(Action::Refused(why));
-        let Some(error) = error else { return };
-        let ends = stanza::read(&error, &Scope::SERVER).ok().and_then(|answer| {
-            let name = |text: &str| Name::parse(text).ok();
-            Some(Pair { local: name(answer.from_domain())?, remote: name(answer.to_domain())? })
-        });
-        match ends {
-            Some(pair) if matches!(self.sending.get(&pair), Some(Sending::Granted)) => {
-                self.out_bytes += error.len();
-                self.out.push_back(Item::Stanza(pair, error));
-                actions.push(Action::Write);
+        self.counted();
+        let domain = root.from.as_deref().and_then(|from| domain_of(from).ok());
+        match domain {
+            Some(domain) if self.may_speak_for(&domain) => {
+                self.answer(why, bounce_root(root, kind, Condition::PolicyViolation, text), actions);
             }
-            Some(_) | None => (),
+            Some(_) | None => self.not_proved("the domain in 'from'", actions),
         }
     }
 
-    fn other(&mut self, element: &Element, actions: &mut Vec<Action>) {
+    fn answer(&mut self, why: &'static str, error: Option<Bytes>, actions: &mut Vec<Action<O>>) {
+        actions.push(Action::Refused(why));
+        actions.extend(error.map(Action::Answer));
+    }
+
+    fn other(&mut self, element: &Element, actions: &mut Vec<Action<O>>) {
         if let Some(error) = StreamError::from_element(element) {
             return self.peer_closed(Some(error), actions);
         }
@@ -131,7 +170,7 @@ impl ServerStream {
         self.end(StreamCondition::UnsupportedStanzaType, &text, actions);
     }
 
-    fn dialback(&mut self, dialback: Dialback, actions: &mut Vec<Action>) {
+    fn dialback(&mut self, dialback: Dialback, actions: &mut Vec<Action<O>>) {
         match dialback {
             Dialback::Result { ends, key } => self.asked(ends, key, actions),
             Dialback::Verdict { ends, outcome } => self.verdict(&ends, outcome, actions),
@@ -145,10 +184,11 @@ impl ServerStream {
     }
 
     /// The other side wants to prove a domain (XEP-0220 §2.1.1, §2.4).
-    fn asked(&mut self, ends: Ends, key: String, actions: &mut Vec<Action>) {
+    fn asked(&mut self, ends: Ends, key: String, actions: &mut Vec<Action<O>>) {
+        let full = self.checking.len() >= PENDING_CHECKS || self.proved.len() + self.checking.len() >= PROVED_DOMAINS;
         let refusal = match self.setting.peer {
             _ if !self.setting.dialback => Some(Condition::NotAllowed),
-            _ if self.proved.len() + self.checking.len() >= PROVED_DOMAINS => Some(Condition::ResourceConstraint),
+            _ if full => Some(Condition::ResourceConstraint),
             Peer::Remote if !self.setting.hosted.contains(ends.to.as_str()) => Some(Condition::ItemNotFound),
             Peer::Remote if self.setting.hosted.contains(ends.from.as_str()) => Some(Condition::NotAllowed),
             Peer::Own(entry) if self.setting.hosted.entry(ends.from.as_str()) != Some(entry) => {
@@ -169,51 +209,57 @@ impl ServerStream {
         }
     }
 
-    fn verdict(&mut self, ends: &Ends, outcome: Outcome, actions: &mut Vec<Action>) {
+    fn verdict(&mut self, ends: &Ends, outcome: Outcome, actions: &mut Vec<Action<O>>) {
         let pair = Pair { local: ends.to.clone(), remote: ends.from.clone() };
-        let Some(Sending::Asked { .. }) = self.sending.get(&pair) else { return };
-        let Some(Sending::Asked { waiting, .. }) = self.sending.remove(&pair) else { return };
+        let Some(&slot) = self.slots.get(&pair) else { return };
+        match self.senders[slot as usize].state {
+            Sending::Asked(_) => (),
+            Sending::New | Sending::Granted => return,
+        }
         let why = match outcome {
-            Outcome::Valid => {
-                self.grant(pair.clone(), actions);
-                self.out_bytes += waiting.iter().map(Bytes::len).sum::<usize>();
-                self.out.extend(waiting.into_iter().map(|stanza| Item::Stanza(pair.clone(), stanza)));
-                return actions.push(Action::Write);
-            }
+            Outcome::Valid => return self.open(slot, actions),
             Outcome::Invalid => "the other server found our dialback key invalid".to_owned(),
             Outcome::Error(condition) => format!("the other server could not verify our dialback key: {condition}"),
         };
-        actions.push(Action::Down(pair, why, waiting.into()));
+        self.refuse(slot, why, actions);
     }
 
-    fn ack(&mut self, ack: Ack, actions: &mut Vec<Action>) {
+    fn ack(&mut self, ack: Ack, actions: &mut Vec<Action<O>>) {
         match ack {
             Ack::Request => {
                 let h = self.counted.unwrap_or_default();
                 self.push_own(Ack::Answer(h).to_element().to_bytes(SERVER), actions);
             }
-            Ack::Answer(h) => {
-                let Some(sent) = &mut self.unacknowledged else { return };
-                if let Err(error) = sent.acknowledge(h).map(drop) {
-                    self.end(StreamCondition::UndefinedCondition, &error.to_string(), actions);
-                }
-            }
+            Ack::Answer(h) => self.acknowledged(h, actions),
             Ack::Enable => {
                 self.counted = Some(0);
                 self.push_own(Ack::Enabled.to_element().to_bytes(SERVER), actions);
             }
             Ack::Enabled => (),
-            Ack::Failed => self.unacknowledged = None,
+            Ack::Failed => {
+                self.unacknowledged = None;
+                self.unacknowledged_bytes = 0;
+            }
         }
     }
 
-    fn peer_closed(&mut self, error: Option<StreamError>, actions: &mut Vec<Action>) {
-        self.over = true;
-        self.push_own(farewell(None), actions);
-        actions.push(Action::Close(error));
+    fn acknowledged(&mut self, h: u32, actions: &mut Vec<Action<O>>) {
+        let Some(sent) = &mut self.unacknowledged else { return };
+        let bytes = sent.acknowledge(h).map(|taken| taken.map(|(_, stanza, _)| stanza.len()).sum::<usize>());
+        match bytes {
+            Ok(bytes) => self.unacknowledged_bytes -= bytes,
+            Err(error) => self.end(StreamCondition::UndefinedCondition, &error.to_string(), actions),
+        }
     }
 
-    fn end(&mut self, condition: StreamCondition, text: &str, actions: &mut Vec<Action>) {
+    /// What is not written yet goes by another stream: this one may not be read any more.
+    fn peer_closed(&mut self, error: Option<StreamError>, actions: &mut Vec<Action<O>>) {
+        self.over = true;
+        self.mux.end(farewell(None), true);
+        actions.extend([Action::Write, Action::Close(error)]);
+    }
+
+    fn end(&mut self, condition: StreamCondition, text: &str, actions: &mut Vec<Action<O>>) {
         self.close(Some(StreamError::new(condition, text)), actions);
     }
 }
