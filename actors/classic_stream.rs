@@ -13,15 +13,13 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::{
-    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, SpawnHandle, StreamHandler,
-    WrapFuture,
+    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, StreamHandler, WrapFuture,
 };
 use bytes::BytesMut;
-use futures_util::stream::unfold;
-use heteronym_net::wire::{Reader, Source, pump};
+use heteronym_net::wire::{Source, pump};
 use heteronym_proto::classic::remotes::StreamId;
 use heteronym_proto::classic::stream::{Action, Peer, ServerStream, Setting};
 use heteronym_proto::framer::Framer;
@@ -36,6 +34,7 @@ use tracing::{debug, info, warn};
 use crate::host_connection::next_link_id;
 use crate::local_link::bounce_to_sender;
 use crate::router::{ClassicDown, ClassicEnded, ClassicOpen, ClassicUp, Reply, Router};
+use crate::shell::{Alarm, Gate, reading};
 use crate::{Gauge, Shared, now};
 use connecting::{Connected, How, connect};
 
@@ -45,8 +44,6 @@ pub use delivering::NotDelivered;
 
 /// How long the last bytes, and the other side's end, may take when a stream is closed.
 const LINGER: Duration = Duration::from_secs(2);
-/// How long reading pauses at most for a server of ours that does not keep up.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub struct ClassicStream {
@@ -63,7 +60,7 @@ pub struct ClassicStream {
     stream_id: String,
     address: Option<SocketAddr>,
     gate: Gate,
-    timer: Option<(Instant, SpawnHandle)>,
+    alarm: Alarm,
     idle_mark: u64,
     carried: u64,
     /// Nothing that remote servers say counts before somebody is proved.
@@ -100,9 +97,6 @@ impl Source for Wired {
     }
 }
 
-/// What reading waits for: a server of ours that was full when it was last written to.
-type Gate = Rc<RefCell<Option<Arc<Gauge>>>>;
-
 impl ClassicStream {
     /// Starts a stream on the next I/O thread.
     pub fn launch(shared: &Shared, router: &Addr<Router>, start: Start) -> StreamId {
@@ -130,7 +124,7 @@ impl ClassicStream {
             stream_id: String::new(),
             address: None,
             gate: Gate::default(),
-            timer: None,
+            alarm: Alarm::default(),
             idle_mark: 0,
             carried: 0,
             proved: false,
@@ -166,7 +160,7 @@ impl ClassicStream {
         let (wired, wake) = (Rc::new(RefCell::new(wired)), Rc::new(Notify::new()));
         let writing = pump(writer, Rc::clone(&wired), Rc::clone(&wake));
         ctx.spawn(writing.into_actor(self).map(|result, this, ctx| this.written(result, ctx)));
-        ctx.add_stream(reading(reader, Rc::clone(&self.gate)));
+        ctx.add_stream(reading(reader, self.gate.clone()));
         self.link = Some(Link { wired, wake });
         info!(stream = self.id, %address, dialled = self.dialled.is_some(), "classic stream open");
         let open = ClassicOpen(self.reached_by(ctx));
@@ -337,23 +331,12 @@ impl ClassicStream {
         ctx.run_later(LINGER, |_, ctx| ctx.stop());
     }
 
-    /// Keeps one timer, for the core's next deadline.
     fn arm(&mut self, ctx: &mut Context<Self>) {
         let deadline = self.link.as_ref().and_then(|link| link.wired.borrow().stream.deadline());
-        if self.timer.as_ref().map(|(at, _)| *at) == deadline {
-            return;
-        }
-        if let Some((_, timer)) = self.timer.take() {
-            ctx.cancel_future(timer);
-        }
-        if let Some(at) = deadline {
-            let wait = at.saturating_duration_since(now().instant) + Duration::from_millis(1);
-            let timer = ctx.run_later(wait, |this, ctx| {
-                this.timer = None;
-                this.with_core(ctx, |stream, actions| stream.handle_timeout(now().instant, actions));
-            });
-            self.timer = Some((at, timer));
-        }
+        self.alarm.set(deadline, ctx, |this, ctx| {
+            this.alarm.rang();
+            this.with_core(ctx, |stream, actions| stream.handle_timeout(now().instant, actions));
+        });
     }
 
     /// Closes a stream that carried nothing since the last look.
@@ -366,22 +349,6 @@ impl ClassicStream {
             }
         });
     }
-}
-
-fn reading(reader: Reader, gate: Gate) -> impl futures_util::Stream<Item = std::io::Result<Option<BytesMut>>> {
-    unfold(Some(reader), move |reader| {
-        let gate = Rc::clone(&gate);
-        async move {
-            let mut reader = reader?;
-            let full = gate.borrow_mut().take();
-            if let Some(full) = full {
-                full.has_room(PAUSE).await;
-            }
-            let read = reader.read().await;
-            let next = matches!(read, Ok(Some(_))).then_some(reader);
-            Some((read, next))
-        }
-    })
 }
 
 impl Actor for ClassicStream {

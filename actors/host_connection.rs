@@ -20,12 +20,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{
-    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, SpawnHandle, StreamHandler,
-    WrapFuture,
+    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, StreamHandler, WrapFuture,
 };
 use bytes::BytesMut;
-use futures_util::stream::unfold;
-use heteronym_net::wire::{Reader, Source, pump};
+use heteronym_net::wire::{Source, pump};
 use heteronym_proto::control::Aid;
 use heteronym_proto::framer::Framer;
 use heteronym_proto::host_stream::{Action, HostStream, HostStreamConfig, Out};
@@ -43,6 +41,7 @@ use crate::domain_pair::DomainPair;
 use crate::local_link::bounce_to_sender;
 use crate::metrics::{Direction, Metrics};
 use crate::router::{LinkAlive, LinkChosen, LinkEnded, LinkReady, Router};
+use crate::shell::{Alarm, Gate, reading};
 use crate::{Config, Gauge, Shared, now};
 use connecting::{Connected, connect};
 use routing::remove_route;
@@ -69,7 +68,7 @@ pub struct HostConnection {
     link: Option<Link>,
     framer: Framer,
     children: HashMap<Slot, (Aid, Addr<DomainPair>)>,
-    timer: Option<(Instant, SpawnHandle)>,
+    alarm: Alarm,
     address: Option<SocketAddr>,
     bytes_in: u64,
     idle_mark: u64,
@@ -146,7 +145,7 @@ impl HostConnection {
             link: None,
             framer: Framer::new(UNAUTHENTICATED_BYTES),
             children: HashMap::new(),
-            timer: None,
+            alarm: Alarm::default(),
             address,
             bytes_in: 0,
             idle_mark: 0,
@@ -171,7 +170,7 @@ impl HostConnection {
         let (wired, wake) = (Rc::new(RefCell::new(wired)), Rc::new(Notify::new()));
         let writing = pump(writer, Rc::clone(&wired), Rc::clone(&wake));
         ctx.spawn(writing.into_actor(self).map(|result, this, ctx| this.written(result, ctx)));
-        ctx.add_stream(reading(reader));
+        ctx.add_stream(reading(reader, Gate::default()));
         self.link = Some(Link { wired, wake });
         self.framer = framer;
         self.address = Some(address);
@@ -314,23 +313,12 @@ impl HostConnection {
         ctx.run_later(LINGER, |_, ctx| ctx.stop());
     }
 
-    /// Keeps one timer, for the core's next deadline.
     fn arm(&mut self, ctx: &mut Context<Self>) {
         let deadline = self.link.as_ref().and_then(|link| link.wired.borrow().stream.deadline());
-        if self.timer.as_ref().map(|(at, _)| *at) == deadline {
-            return;
-        }
-        if let Some((_, timer)) = self.timer.take() {
-            ctx.cancel_future(timer);
-        }
-        if let Some(at) = deadline {
-            let wait = at.saturating_duration_since(now().instant) + Duration::from_millis(1);
-            let timer = ctx.run_later(wait, |this, ctx| {
-                this.timer = None;
-                this.with_core(ctx, |stream, out| stream.handle_timeout(now(), out));
-            });
-            self.timer = Some((at, timer));
-        }
+        self.alarm.set(deadline, ctx, |this, ctx| {
+            this.alarm.rang();
+            this.with_core(ctx, |stream, out| stream.handle_timeout(now(), out));
+        });
     }
 
     /// Closes a link that carried nothing since the last look.
@@ -365,15 +353,6 @@ fn log_end(link: LinkId, what: &str, error: &StreamError) {
     } else {
         warn!(link, %error, "{what}");
     }
-}
-
-fn reading(reader: Reader) -> impl futures_util::Stream<Item = std::io::Result<Option<BytesMut>>> {
-    unfold(Some(reader), |reader| async {
-        let mut reader = reader?;
-        let read = reader.read().await;
-        let next = matches!(read, Ok(Some(_))).then_some(reader);
-        Some((read, next))
-    })
 }
 
 impl Actor for HostConnection {

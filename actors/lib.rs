@@ -12,6 +12,7 @@ pub mod local_link;
 pub mod metrics;
 pub mod registry;
 pub mod router;
+pub mod shell;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, TcpListener};
@@ -31,7 +32,8 @@ use heteronym_proto::registry::DelegationPolicy;
 use heteronym_proto::routes::Routes;
 use heteronym_proto::shown::Jids;
 use heteronym_proto::way::Policy;
-use tokio::sync::Notify;
+
+pub use shell::Gauge;
 
 /// What all actors are told, at the start and by a reload.
 #[derive(Debug)]
@@ -285,51 +287,6 @@ impl Locals {
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Vec<local_link::LocalHandle>> {
         self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-}
-
-/// Bytes on their way to a connection: what its mailbox and its queues hold. The bound of the data
-/// path, counted before a message is sent.
-#[derive(Debug, Default)]
-pub struct Gauge {
-    in_mailbox: AtomicUsize,
-    queued: AtomicUsize,
-    room: Notify,
-}
-
-impl Gauge {
-    /// Above this, whoever sends pauses.
-    pub const HIGH: usize = 512 << 10;
-    /// Below this, it goes on.
-    pub const LOW: usize = 256 << 10;
-
-    /// All bytes.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.in_mailbox.load(Ordering::Relaxed) + self.queued.load(Ordering::Relaxed)
-    }
-
-    fn posted(&self, bytes: usize) {
-        self.in_mailbox.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    fn received(&self, bytes: usize) {
-        self.in_mailbox.fetch_sub(bytes, Ordering::Relaxed);
-    }
-
-    fn queued_is(&self, bytes: usize) {
-        let before = self.queued.swap(bytes, Ordering::Relaxed);
-        if before > bytes && self.bytes() <= Self::LOW {
-            self.room.notify_waiters();
-        }
-    }
-
-    /// Waits until there is room, at most `limit`; then whoever waits goes on and risks a full queue.
-    pub async fn has_room(&self, limit: Duration) {
-        let room = self.room.notified();
-        if self.bytes() > Self::HIGH {
-            let _ = tokio::time::timeout(limit, room).await;
-        }
     }
 }
 

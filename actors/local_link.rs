@@ -23,8 +23,8 @@ use actix::{
     WrapFuture,
 };
 use bytes::{Bytes, BytesMut};
-use futures_util::stream::unfold;
-use heteronym_net::wire::{Reader, Stream, pump, split};
+use futures_util::StreamExt;
+use heteronym_net::wire::{Stream, pump, split};
 use heteronym_proto::framer::Framer;
 use heteronym_proto::hosted::Entry;
 use heteronym_proto::local_stream::{LocalStream, TO_HOST, Verdict};
@@ -35,6 +35,7 @@ use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
 use crate::router::{LocalBroke, Router};
+use crate::shell::{Gate, reading};
 use crate::{Gauge, Shared};
 use queue::{OutQueue, Waiting};
 use routing::{Outgoing, route};
@@ -47,8 +48,6 @@ pub use operator::{GetQueue, Reconfigure};
 pub use status::GetStatus;
 pub use takeover::AttachLink;
 
-/// How long reading pauses at most for a destination that is full; then its queue may overflow.
-const PAUSE: Duration = Duration::from_secs(1);
 /// How long the last bytes may take when a link is closed.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -83,9 +82,6 @@ struct Link {
     /// Its end is written, or about to be: what the server still sends does not count.
     ending: bool,
 }
-
-/// What reading waits for: a destination that was full when it was last written to.
-type Gate = Rc<RefCell<Option<Arc<Gauge>>>>;
 
 impl LocalLink {
     /// The actor of `entry`; it dials where the configuration says so.
@@ -128,7 +124,8 @@ impl LocalLink {
         let (out, wake, gate) = (Rc::new(RefCell::new(out)), Rc::new(Notify::new()), Gate::default());
         let writing = pump(writer, Rc::clone(&out), Rc::clone(&wake));
         ctx.spawn(writing.into_actor(self).map(move |result, this, ctx| this.written(generation, result, ctx)));
-        let reading = ctx.add_stream(reading(generation, reader, Rc::clone(&gate)));
+        let reads = reading(reader, gate.clone()).map(move |read| (generation, read));
+        let reading = ctx.add_stream(reads);
         self.link = Some(Link { generation, framer, out, wake, gate, reading, ending: false });
         self.last_error = None;
         info!(local = self.name(), "local link up");
@@ -238,27 +235,6 @@ impl LocalLink {
         self.last_error = Some(error.to_string());
         error
     }
-}
-
-/// Reads batches; before each, waits for the destination that was full.
-fn reading(
-    generation: u64,
-    reader: Reader,
-    gate: Gate,
-) -> impl futures_util::Stream<Item = (u64, std::io::Result<Option<BytesMut>>)> {
-    unfold(Some(reader), move |reader| {
-        let gate = Rc::clone(&gate);
-        async move {
-            let mut reader = reader?;
-            let full = gate.borrow_mut().take();
-            if let Some(full) = full {
-                full.has_room(PAUSE).await;
-            }
-            let read = reader.read().await;
-            let next = matches!(read, Ok(Some(_))).then_some(reader);
-            Some(((generation, read), next))
-        }
-    })
 }
 
 impl Actor for LocalLink {

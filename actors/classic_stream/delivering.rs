@@ -1,7 +1,5 @@
 //! The way out for stanzas: to our servers, and back to their senders where that fails.
 
-use std::sync::Arc;
-
 use actix::{AsyncContext, Context, Handler, Message};
 use bytes::Bytes;
 use heteronym_proto::hosted::Entry;
@@ -9,7 +7,6 @@ use heteronym_proto::stanza_error::{Condition, bounce_bytes};
 use heteronym_proto::traffic::Traffic;
 
 use super::ClassicStream;
-use crate::Gauge;
 use crate::local_link::{Deliver, Delivered, Origin};
 use crate::metrics::Direction;
 use crate::router::Reply;
@@ -30,8 +27,8 @@ impl ClassicStream {
         for (entry, stanzas) in by_entry {
             let deliver = Deliver { from: Origin::Classic(ctx.address()), stanzas };
             let local = self.shared.locals.get(entry);
-            if let Some(local) = local.as_ref().filter(|local| local.gauge.bytes() > Gauge::HIGH) {
-                *self.gate.borrow_mut() = Some(Arc::clone(&local.gauge));
+            if let Some(local) = &local {
+                self.gate.shut_if_full(&local.gauge);
             }
             let full = match local {
                 Some(local) => local.deliver(deliver).err(),

@@ -70,7 +70,7 @@ impl HostConnection {
             gauge
         };
         ctx.spawn(waiting.into_actor(self).map(move |gauge, this, ctx| {
-            if gauge.bytes() > Gauge::HIGH {
+            if gauge.is_high() {
                 return this.go_when_there_is_room(entry, gauge, ctx);
             }
             for domain in this.held.remove(&entry).unwrap_or_default() {

@@ -26,11 +26,7 @@ impl LocalLink {
         let Outgoing { links, classics, locals, router, answers } = outgoing;
         let config = self.shared.config();
         for (link, stanzas, bytes) in links {
-            if link.gauge.bytes() > Gauge::HIGH
-                && let Some(own) = &self.link
-            {
-                *own.gate.borrow_mut() = Some(Arc::clone(&link.gauge));
-            }
+            self.pause_for(&link.gauge);
             if let Err(stanzas) = link.send(stanzas, bytes, &config.limits) {
                 for (_, stanza) in stanzas {
                     let text = "the connection to the other host is full";
@@ -52,10 +48,15 @@ impl LocalLink {
         }
     }
 
-    fn send_by_classic(&mut self, stream: &ClassicHandle, stanzas: Vec<(Pair, Bytes)>) {
-        if let (true, Some(own)) = (stream.gauge.bytes() > Gauge::HIGH, &self.link) {
-            *own.gate.borrow_mut() = Some(Arc::clone(&stream.gauge));
+    /// The server is not read while this destination is full.
+    fn pause_for(&self, destination: &Arc<Gauge>) {
+        if let Some(own) = &self.link {
+            own.gate.shut_if_full(destination);
         }
+    }
+
+    fn send_by_classic(&mut self, stream: &ClassicHandle, stanzas: Vec<(Pair, Bytes)>) {
+        self.pause_for(&stream.gauge);
         let limits = &self.shared.config().limits;
         for (_, stanza) in stream.send(stanzas, limits).err().unwrap_or_default() {
             let text = "the connection to the other server is full";
@@ -66,9 +67,7 @@ impl LocalLink {
     /// A server that does not read its answers is read no faster than it reads; past the bound they
     /// are dropped.
     fn answer(&mut self, answers: Vec<Bytes>) {
-        if let (true, Some(own)) = (self.gauge.bytes() > Gauge::HIGH, &self.link) {
-            *own.gate.borrow_mut() = Some(Arc::clone(&self.gauge));
-        }
+        self.pause_for(&self.gauge);
         if self.gauge.bytes() > QUEUE_BYTES {
             return warn!(local = self.name(), "answers were dropped: the server does not read");
         }
