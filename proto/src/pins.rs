@@ -9,8 +9,12 @@ use crate::name::Name;
 
 /// Clean answers without the record for so long release a pin, in seconds.
 const RELEASED_AFTER: u64 = 24 * 3600;
-/// Domains remembered at once; of more, the oldest activation is forgotten. A pin is about 100 bytes.
+/// Domains remembered at once; of more, the oldest activations are forgotten. A pin is about 100 bytes.
 const PINS: usize = 1 << 20;
+/// Of so many, one is forgotten where there is no room: not one by one, since the oldest have to be found.
+const FORGOTTEN: usize = 64;
+/// A pin is as exact as this part of its life: it need not be written anew for every renewal.
+const EXACT: u64 = 32;
 
 /// When a domain was activated, and since when its record has been absent; seconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,21 +39,39 @@ impl Pins {
         Self { life, pins: HashMap::new() }
     }
 
-    /// A domain was activated.
-    pub fn activated(&mut self, domain: &Name, now: u64) {
-        if self.pins.len() >= PINS && !self.pins.contains_key(domain) {
+    /// Another life from now on, of all pins.
+    pub fn set_life(&mut self, life: u64) {
+        self.life = life;
+    }
+
+    /// A domain was activated; whether there is something new to be written.
+    pub fn activated(&mut self, domain: &Name, now: u64) -> bool {
+        if self.life == 0 {
+            return false;
+        }
+        let known = self.pins.get(domain);
+        if known.is_some_and(|pin| pin.absent_since.is_none() && now < pin.activated + self.life / EXACT) {
+            return false;
+        }
+        if known.is_none() && self.pins.len() >= PINS {
             self.forget_oldest();
         }
         self.pins.insert(domain.clone(), Pin { activated: now, absent_since: None });
+        true
     }
 
-    /// A clean answer: whether the domain has the record. A look-up that failed says nothing.
-    pub fn looked_up(&mut self, domain: &Name, offered: bool, now: u64) {
-        let Some(pin) = self.pins.get_mut(domain) else { return };
+    /// A clean answer: whether the domain has the record. A look-up that failed says nothing. Whether there
+    /// is something new to be written.
+    pub fn looked_up(&mut self, domain: &Name, offered: bool, now: u64) -> bool {
+        let Some(pin) = self.pins.get_mut(domain) else { return false };
+        let before = *pin;
         pin.absent_since = if offered { None } else { Some(pin.absent_since.unwrap_or(now)) };
+        let changed = *pin != before;
         if pin.absent_since.is_some_and(|since| now >= since + RELEASED_AFTER) {
             self.pins.remove(domain);
+            return true;
         }
+        changed
     }
 
     /// Whether the domain must not fall back.
@@ -85,8 +107,9 @@ impl Pins {
     }
 
     fn forget_oldest(&mut self) {
-        let oldest = self.pins.iter().min_by_key(|(_, pin)| pin.activated).map(|(domain, _)| domain.clone());
-        oldest.map(|domain| self.pins.remove(&domain));
+        let mut activated: Vec<u64> = self.pins.values().map(|pin| pin.activated).collect();
+        let (_, last, _) = activated.select_nth_unstable(PINS / FORGOTTEN);
+        self.pins.retain(|_, pin| pin.activated > *last);
     }
 }
 
@@ -142,6 +165,30 @@ mod tests {
         pins.activated(&domain, 2000 + DAY);
         pins.looked_up(&domain, false, 2000 + 2 * DAY);
         assert!(pins.holds(&domain, 2000 + 2 * DAY), "an activation begins it anew as well");
+    }
+
+    #[test]
+    fn only_what_is_new_is_written() {
+        let (mut pins, domain) = pinned();
+        assert!(!pins.activated(&domain, 1000 + DAY / 2), "a renewal");
+        assert!(pins.activated(&domain, 1000 + DAY));
+        assert!(!pins.looked_up(&domain, true, 2000) && pins.looked_up(&domain, false, 2000));
+        assert!(!pins.looked_up(&domain, false, 3000) && pins.looked_up(&domain, false, 2000 + DAY));
+        assert!(!pins.looked_up(&domain, false, 2000 + DAY), "released already");
+        let mut none = Pins::new(0);
+        assert!(!none.activated(&domain, 1000) && !none.holds(&domain, 1000));
+    }
+
+    #[test]
+    fn where_there_is_no_room_the_oldest_are_forgotten() {
+        let mut pins = Pins::new(30 * DAY);
+        let of = |n: usize| name(&format!("d{n}.lit"));
+        for n in 0..PINS {
+            pins.activated(&of(n), n as u64);
+        }
+        pins.activated(&of(PINS), PINS as u64);
+        assert!(!pins.holds(&of(0), 0) && pins.holds(&of(PINS), 0) && pins.holds(&of(PINS / 2), 0));
+        assert!(pins.pins.len() > PINS / 2);
     }
 
     #[test]
