@@ -17,6 +17,7 @@ pub mod dns;
 pub mod keys;
 pub mod listen;
 pub mod random;
+pub mod state;
 pub mod tls;
 pub mod trust;
 pub mod wire;

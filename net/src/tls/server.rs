@@ -57,6 +57,18 @@ impl ServerTls {
         Ok(Self { anonymous, by_domain, server })
     }
 
+    /// TLS with servers that do not look at certificates: everybody is shown this one.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError::Setup`] if the cryptography cannot do TLS.
+    pub fn self_made(key: Arc<dyn DomainKey>) -> Result<Self, TlsError> {
+        let mut tls = Self::new([])?;
+        let by_name = ByName { keys: Arc::clone(&tls.by_domain), otherwise: Some(certified(key)) };
+        Arc::make_mut(&mut tls.server).cert_resolver = Arc::new(by_name);
+        Ok(tls)
+    }
+
     /// Whether we can show a certificate of `domain`.
     #[must_use]
     pub fn has(&self, domain: &str) -> bool {
@@ -213,6 +225,18 @@ mod tests {
         let (dialled, accepted) = sockets().await;
         let ends = tokio::join!(ours.connect(dialled, "a.lit", "c.lit"), theirs.accept(accepted, None));
         assert!(ends.0.is_ok() && ends.1.unwrap().peer_chain.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_self_made_certificate_is_shown_to_everybody() {
+        let authority = Authority::new();
+        let key = authority.issue(&Leaf::new("xmpp.my.isp")).key();
+        let (ours, theirs) = (server(&authority, &[]), ServerTls::self_made(Arc::new(key)).unwrap());
+        for domain in ["pessoa.lit", "wherever.example"] {
+            let (dialled, accepted) = sockets().await;
+            let ends = tokio::join!(ours.connect(dialled, "a.lit", domain), theirs.accept(accepted, None));
+            assert_eq!((ends.0.unwrap().peer_chain.len(), ends.1.is_ok()), (2, true), "{domain}");
+        }
     }
 
     #[tokio::test]
