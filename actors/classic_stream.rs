@@ -1,13 +1,19 @@
-//! ClassicStream: one stream of classic S2S with a remote server, whoever dialled it.
+//! ClassicStream: one stream of classic S2S, with a remote server or, over loopback, with one of our own,
+//! whoever dialled it.
 //!
-//! Parent: the Router, which dials for pairs without federation; the Listener starts those that come
-//! in. Children: none. Ends with its connection; what was not written, or not acknowledged where the
-//! other side acknowledges, goes back to the Router.
+//! Parent: the Router, which dials for pairs without federation, or the LocalLink of the server that is at
+//! the other end; the Listener starts those that come in. Children: none. Ends with its connection; what
+//! was not written, or not acknowledged where the other side acknowledges, goes back to the parent.
 
 mod checking;
 mod classic_handle;
 mod connecting;
 mod delivering;
+mod dialling;
+mod ending;
+mod parent;
+mod status;
+mod talk;
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -23,27 +29,34 @@ use heteronym_net::wire::{Source, pump};
 use heteronym_proto::classic::remotes::StreamId;
 use heteronym_proto::classic::stream::{Action, Peer, ServerStream, Setting};
 use heteronym_proto::framer::Framer;
-use heteronym_proto::name::Name;
+use heteronym_proto::limits::{UNAUTHENTICATED_BYTES, UNAUTHENTICATED_TOTAL};
 use heteronym_proto::pair::Pair;
 use heteronym_proto::routes::Route;
 use heteronym_proto::stanza_error::Condition;
 use heteronym_proto::stream_error::{Condition as StreamCondition, StreamError};
 use tokio::sync::Notify;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
-use crate::host_connection::next_link_id;
-use crate::local_link::bounce_to_sender;
-use crate::router::{ClassicDown, ClassicEnded, ClassicOpen, ClassicUp, Reply, Router};
+use crate::host_connection::{LinkHandle, next_link_id};
+use crate::listener::Place;
+use crate::local_link::Origin;
+use crate::router::{Ending, Router};
 use crate::shell::{Alarm, Gate, reading};
 use crate::{Gauge, Shared, now};
-use connecting::{Connected, How, connect};
+use connecting::{Connected, How, NoStream, connect};
 
-pub use classic_handle::{ClassicHandle, SendClassic};
+pub use classic_handle::{ClassicHandle, SendClassic, SendToServer};
 pub use connecting::Start;
 pub use delivering::NotDelivered;
+pub use ending::EndStream;
+pub(crate) use parent::Parent;
+pub use status::{GetPairs, GetQueues};
 
 /// How long the last bytes, and the other side's end, may take when a stream is closed.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// What is known of a stanza that is sent: who gets it back, and its number there.
+type Consigner = (Arc<Origin>, u64);
 
 /// See the module.
 pub struct ClassicStream {
@@ -52,7 +65,8 @@ pub struct ClassicStream {
     /// The pair that it was dialled for.
     dialled: Option<Pair>,
     shared: Shared,
-    router: Addr<Router>,
+    /// Nobody's, until a server of ours has said who it is.
+    parent: Option<Parent>,
     gauge: Arc<Gauge>,
     link: Option<Link>,
     framer: Framer,
@@ -61,14 +75,18 @@ pub struct ClassicStream {
     address: Option<SocketAddr>,
     gate: Gate,
     alarm: Alarm,
+    quiet: u32,
     idle_mark: u64,
     carried: u64,
-    /// Nothing that remote servers say counts before somebody is proved.
-    proved: bool,
+    /// Held until the other side has proved a domain: nobody gets many of them.
+    place: Option<Place>,
+    trusted: bool,
     ending: bool,
     why_ended: Option<String>,
     /// What senders are told where the stream was never open.
     condition: Condition,
+    shares: Option<StreamId>,
+    inside: Arc<Origin>,
 }
 
 /// The stream, shared with the writer.
@@ -78,7 +96,7 @@ struct Link {
 }
 
 struct Wired {
-    stream: ServerStream,
+    stream: ServerStream<Consigner>,
     closed: bool,
     bytes_out: u64,
     gauge: Arc<Gauge>,
@@ -98,39 +116,53 @@ impl Source for Wired {
 }
 
 impl ClassicStream {
-    /// Starts a stream on the next I/O thread.
+    /// Starts a stream with a remote server, or one that a server of ours has dialled, on the next I/O
+    /// thread.
     pub fn launch(shared: &Shared, router: &Addr<Router>, start: Start) -> StreamId {
-        let (id, shared, router) = (next_link_id(), shared.clone(), router.clone());
+        let parent = match &start {
+            Start::Dial { .. } | Start::Accepted(..) => Some(Parent::Router(router.clone())),
+            Start::Attach { .. } | Start::AcceptedOwn(..) => None,
+        };
+        Self::launch_for(shared, parent, Arc::default(), start)
+    }
+
+    /// Starts a stream for `parent`; `gauge` is that of what is sent.
+    pub(crate) fn launch_for(shared: &Shared, parent: Option<Parent>, gauge: Arc<Gauge>, start: Start) -> StreamId {
+        let (id, shared) = (next_link_id(), shared.clone());
         let arbiter = shared.threads.next().clone();
-        Self::start_in_arbiter(&arbiter, move |_| Self::new(id, shared, router, start));
+        Self::start_in_arbiter(&arbiter, move |_| Self::new(id, shared, parent, gauge, start));
         id
     }
 
-    fn new(id: StreamId, shared: Shared, router: Addr<Router>, start: Start) -> Self {
+    fn new(id: StreamId, shared: Shared, parent: Option<Parent>, gauge: Arc<Gauge>, start: Start) -> Self {
         let dialled = match &start {
-            Start::Dial(pair) => Some(pair.clone()),
-            Start::Accepted(..) => None,
+            Start::Dial { pair, .. } | Start::Attach { pair, .. } => Some(pair.clone()),
+            Start::Accepted(..) | Start::AcceptedOwn(..) => None,
         };
         Self {
             id,
             start: Some(start),
             dialled,
             shared,
-            router,
-            gauge: Arc::default(),
+            parent,
+            gauge,
             link: None,
-            framer: Framer::new(0),
+            framer: Framer::new(UNAUTHENTICATED_BYTES),
             chain: Vec::new(),
             stream_id: String::new(),
             address: None,
             gate: Gate::default(),
             alarm: Alarm::default(),
+            quiet: 0,
             idle_mark: 0,
             carried: 0,
-            proved: false,
+            place: None,
+            trusted: false,
             ending: false,
             why_ended: None,
             condition: Condition::RemoteServerTimeout,
+            shares: None,
+            inside: Arc::new(Origin::Inside),
         }
     }
 
@@ -139,16 +171,23 @@ impl ClassicStream {
         let config = self.shared.config();
         (self.framer, self.chain, self.address) = (framer, chain, Some(address));
         self.stream_id.clone_from(&stream_id);
-        self.framer.set_max_bytes(config.limits.stanza_bytes);
-        let max_bytes = match &how {
-            How::Dialled { features, .. } => features.max_bytes,
-            How::Accepted { .. } => None,
+        let (max_bytes, idle) = match &how {
+            How::Dialled { features, .. } => (features.max_bytes, features.idle_seconds),
+            How::Attached | How::Accepted { .. } | How::AcceptedOwn { .. } => (None, None),
+        };
+        if let How::AcceptedOwn { entry, .. } = &how {
+            self.parent = self.shared.locals.get(*entry).map(|local| Parent::Local(*entry, local));
+        }
+        let peer = match &self.parent {
+            Some(Parent::Local(entry, _)) => Peer::Own(*entry),
+            Some(Parent::Router(_)) => Peer::Remote,
+            None => return ctx.stop(),
         };
         let setting = Setting {
-            peer: Peer::Remote,
+            peer,
             hosted: Arc::clone(&config.hosted),
             secret: self.shared.dialback.clone(),
-            dialback: config.classic.dialback,
+            dialback: config.classic.dialback || peer != Peer::Remote,
             limits: config.limits.clone(),
             stream_id,
             scope,
@@ -162,60 +201,49 @@ impl ClassicStream {
         ctx.spawn(writing.into_actor(self).map(|result, this, ctx| this.written(result, ctx)));
         ctx.add_stream(reading(reader, self.gate.clone()));
         self.link = Some(Link { wired, wake });
-        info!(stream = self.id, %address, dialled = self.dialled.is_some(), "classic stream open");
-        let open = ClassicOpen(self.reached_by(ctx));
-        self.tell(open, ctx);
+        self.watch_idle(idle, ctx);
+        debug!(stream = self.id, %address, dialled = self.dialled.is_some(), "classic stream open");
+        self.tell_open(&how, ctx);
         self.begin(how, ctx);
     }
 
     /// Says what was proved so far, and asks for the rest.
     fn begin(&mut self, how: How, ctx: &mut Context<Self>) {
-        match how {
-            How::Dialled { authenticated, proved, features } => {
-                let Some(pair) = self.dialled.clone() else { return };
-                self.with_core(ctx, |stream, actions| {
-                    if features.sm && authenticated {
-                        stream.count(actions);
-                    }
-                    if authenticated {
-                        stream.grant(pair.clone(), actions);
-                    } else {
-                        stream.ask(now().instant, &pair, actions);
-                    }
-                    if proved {
-                        stream.prove(pair.remote, pair.local, actions);
-                    }
-                });
+        let dialled = self.dialled.clone();
+        self.with_core(ctx, |stream, actions| match (how, dialled) {
+            (How::Dialled { authenticated, proved, features, .. }, Some(pair)) => {
+                if features.sm && authenticated {
+                    stream.count(actions);
+                }
+                if authenticated {
+                    stream.grant(pair.clone(), actions);
+                } else {
+                    stream.ask(now().instant, &pair, actions);
+                }
+                if proved {
+                    stream.prove(pair.remote, pair.local, actions);
+                }
             }
-            How::Accepted { authenticated, first } => {
-                self.proved = authenticated.is_some();
-                self.watch_unproved(ctx);
-                self.with_core(ctx, |stream, actions| {
-                    if let Some((remote, local)) = authenticated {
-                        stream.prove(remote, local, actions);
-                    }
-                    if let Some(first) = first {
-                        stream.frame(&first, actions);
-                    }
-                });
+            (How::Attached, Some(pair)) => stream.ask(now().instant, &pair, actions),
+            (How::Accepted { authenticated, first }, _) => {
+                if let Some((remote, local)) = authenticated {
+                    stream.prove(remote, local, actions);
+                }
+                first.iter().for_each(|first| stream.frame(first, actions));
             }
-        }
+            (How::AcceptedOwn { first, .. }, _) => first.iter().for_each(|first| stream.frame(first, actions)),
+            (How::Dialled { .. } | How::Attached, None) => (),
+        });
+        self.watch_unproved(ctx);
         self.take_frames(ctx);
     }
 
-    /// Ends a stream on which nobody was proved in time (RFC 6120 §4.9.3.1: `connection-timeout`).
-    fn watch_unproved(&mut self, ctx: &mut Context<Self>) {
-        let limit = self.shared.config().limits.connect_timeout + heteronym_proto::limits::DIALBACK_WAIT;
-        ctx.run_later(limit, |this, ctx| {
-            if !this.proved {
-                let error = StreamError::new(StreamCondition::ConnectionTimeout, "no domain was proved in time");
-                this.close(Some(error), ctx);
-            }
-        });
-    }
-
     /// Calls the core and performs what it wants, then sees to its timer.
-    fn with_core(&mut self, ctx: &mut Context<Self>, call: impl FnOnce(&mut ServerStream, &mut Vec<Action>)) {
+    fn with_core(
+        &mut self,
+        ctx: &mut Context<Self>,
+        call: impl FnOnce(&mut ServerStream<Consigner>, &mut Vec<Action<Consigner>>),
+    ) {
         let mut actions = Vec::new();
         let Some(link) = &self.link else { return };
         call(&mut link.wired.borrow_mut().stream, &mut actions);
@@ -224,11 +252,11 @@ impl ClassicStream {
     }
 
     fn take_frames(&mut self, ctx: &mut Context<Self>) {
-        let mut actions = Vec::new();
         let mut fatal = None;
-        if let Some(link) = &self.link {
+        while let (None, Some(link)) = (&fatal, &self.link) {
+            let mut actions = Vec::new();
             let mut wired = link.wired.borrow_mut();
-            while !self.ending && !wired.stream.is_over() {
+            while !wired.stream.is_over() && (self.trusted || !wired.stream.has_proved()) {
                 match self.framer.next_frame() {
                     Ok(Some(frame)) => wired.stream.frame(&frame, &mut actions),
                     Ok(None) => break,
@@ -238,97 +266,56 @@ impl ClassicStream {
                     }
                 }
             }
+            let goes_on = wired.stream.has_proved() && !self.trusted;
+            drop(wired);
+            self.perform(actions, ctx);
+            if !goes_on {
+                break;
+            }
         }
-        self.perform(actions, ctx);
         if let Some(error) = fatal {
-            self.close(Some(error), ctx);
+            self.fail(error, ctx);
         }
         self.arm(ctx);
     }
 
-    fn perform(&mut self, actions: Vec<Action>, ctx: &mut Context<Self>) {
-        let (mut deliveries, mut write) = (Vec::new(), false);
+    /// Somebody was proved: the bounds are those of everybody from now on.
+    fn trust(&mut self) {
+        let proved = self.link.as_ref().is_some_and(|link| link.wired.borrow().stream.has_proved());
+        if proved && !self.trusted {
+            self.trusted = true;
+            self.place = None;
+            self.framer.set_max_bytes(self.shared.config().limits.stanza_bytes);
+        }
+    }
+
+    fn perform(&mut self, actions: Vec<Action<Consigner>>, ctx: &mut Context<Self>) {
+        self.trust();
+        let (mut deliveries, mut routed, mut write) = (Vec::new(), Vec::new(), false);
         for action in actions {
             match action {
                 Action::Write => write = true,
                 Action::Deliver(entry, bytes) => deliveries.push((entry, bytes)),
-                Action::Route(pair, _) => debug!(stream = self.id, %pair, "a stanza of a server of ours"),
-                Action::Answer(error) => self.tell(Reply(error), ctx),
+                Action::Route(bytes) => routed.push(bytes),
+                Action::Answer(error) => self.tell_answer(error, ctx),
                 Action::Check(ends, key) => self.check(ends, key, ctx),
                 Action::Verified(ends, ..) => debug!(stream = self.id, from = %ends.from, "an answer nobody asked for"),
-                Action::Up(pair) => self.up(pair, ctx),
-                Action::Down(pair, why, waiting) => {
-                    warn!(stream = self.id, %pair, why, "a pair was refused by the other server");
-                    let waiting = waiting.into_iter().map(|(stanza, ())| stanza).collect();
-                    self.tell(ClassicDown { id: self.id, pair, why, waiting }, ctx);
-                }
-                Action::Bounce(stanza, (), condition, text) => {
-                    bounce_to_sender(&self.shared, &stanza, (condition, "classic"), &text);
+                Action::Up(pair) => self.tell_up(pair, ctx),
+                Action::Down(pair, why, waiting) => self.tell_down(pair, why, waiting, ctx),
+                Action::Bounce(stanza, consigner, condition, text) => {
+                    self.give_back(&stanza, &consigner, condition, &text);
                 }
                 Action::Refused(why) => self.shared.metrics.stanza_error("not-forwarded", why),
-                Action::Close(error) => {
-                    if let Some(error) = &error {
-                        warn!(stream = self.id, %error, "a classic stream ends");
-                        self.why_ended.get_or_insert_with(|| error.to_string());
-                    }
-                    self.linger(ctx);
-                }
+                Action::End => self.linger(),
+                Action::Close(error) => self.over(error, ctx),
             }
         }
         self.deliver(deliveries, ctx);
+        self.route(routed, ctx);
         if let (true, Some(link)) = (write, &self.link) {
             self.gauge.queued_is(link.wired.borrow().stream.queued_bytes());
             link.wake.notify_one();
         }
-    }
-
-    fn up(&mut self, pair: Pair, ctx: &mut Context<Self>) {
-        self.proved = true;
-        info!(stream = self.id, %pair, "pair may send");
-        let grows = self.dialled.is_some() && self.shared.config().classic.dialback;
-        let stream = self.reached_by(ctx);
-        self.tell(ClassicUp { stream, pair, grows }, ctx);
-    }
-
-    fn reached_by(&self, ctx: &Context<Self>) -> ClassicHandle {
-        let (addr, gauge, router) = (ctx.address(), Arc::clone(&self.gauge), self.router.clone());
-        ClassicHandle { id: self.id, addr, gauge, router }
-    }
-
-    fn tell<M>(&mut self, message: M, ctx: &mut Context<Self>)
-    where
-        M: Message<Result = ()> + Send + 'static,
-        Router: Handler<M>,
-    {
-        if self.router.try_send(message).is_err() {
-            warn!(stream = self.id, "the router is gone or does not keep up; the stream ends");
-            ctx.stop();
-        }
-    }
-
-    fn written(&mut self, result: std::io::Result<()>, ctx: &mut Context<Self>) {
-        if let Err(error) = result {
-            self.why_ended.get_or_insert_with(|| format!("writing failed: {error}"));
-        }
-        ctx.stop();
-    }
-
-    /// Ends the stream: behind what may be sent, with an error where there is one.
-    fn close(&mut self, error: Option<StreamError>, ctx: &mut Context<Self>) {
-        if self.link.is_none() {
-            return ctx.stop();
-        }
-        self.with_core(ctx, |stream, actions| stream.close(error, actions));
-    }
-
-    fn linger(&mut self, ctx: &mut Context<Self>) {
-        let Some(link) = &self.link else { return };
-        if std::mem::replace(&mut self.ending, true) {
-            return;
-        }
-        link.wired.borrow_mut().closed = true;
-        link.wake.notify_one();
-        ctx.run_later(LINGER, |_, ctx| ctx.stop());
     }
 
     fn arm(&mut self, ctx: &mut Context<Self>) {
@@ -336,17 +323,6 @@ impl ClassicStream {
         self.alarm.set(deadline, ctx, |this, ctx| {
             this.alarm.rang();
             this.with_core(ctx, |stream, actions| stream.handle_timeout(now().instant, actions));
-        });
-    }
-
-    /// Closes a stream that carried nothing since the last look.
-    fn watch_idle(&mut self, ctx: &mut Context<Self>) {
-        ctx.run_interval(self.shared.config().limits.idle_timeout, |this, ctx| {
-            let Some(link) = &this.link else { return };
-            let carried = this.carried + link.wired.borrow().bytes_out;
-            if std::mem::replace(&mut this.idle_mark, carried) == carried {
-                this.close(None, ctx);
-            }
         });
     }
 }
@@ -357,52 +333,50 @@ impl Actor for ClassicStream {
     fn started(&mut self, ctx: &mut Self::Context) {
         // The bound of what waits here is the gauge's, in bytes; this one is never reached before it.
         ctx.set_mailbox_capacity(1 << 20);
-        self.watch_idle(ctx);
         let Some(start) = self.start.take() else { return ctx.stop() };
-        let connecting = connect(self.shared.clone(), start);
-        ctx.spawn(connecting.into_actor(self).map(|result, this, ctx| match result {
-            Ok(connected) => this.connected(connected, ctx),
-            Err((condition, why)) => {
-                info!(stream = this.id, dialled = this.dialled.is_some(), why, "no classic stream");
-                (this.condition, this.why_ended) = (condition, Some(why));
-                ctx.stop();
+        let (connecting, place) = connect(self.shared.clone(), self.parent.clone(), start);
+        self.place = place;
+        ctx.spawn(connecting.into_actor(self).map(|result, this, ctx| {
+            match result {
+                Ok(connected) => return this.connected(connected, ctx),
+                Err(NoStream::Shared(other)) => this.shares = Some(other),
+                Err(NoStream::Failed(condition, why)) => {
+                    info!(stream = this.id, dialled = this.dialled.is_some(), why, "no classic stream");
+                    (this.condition, this.why_ended) = (condition, Some(why));
+                }
             }
+            ctx.stop();
         }));
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
         let id = self.id;
-        self.shared.routes.remove_all(|_, route| match route {
+        let ours = |route: &Route<LinkHandle, ClassicHandle>| match route {
             Route::Classic { stream, .. } => stream.id == id,
             Route::Link { .. } | Route::Local { .. } => false,
-        });
-        let mut unsent = Vec::new();
-        let mut remotes: Vec<Name> = self.dialled.iter().map(|pair| pair.remote.clone()).collect();
+        };
+        let (mut unsent, mut pairs) = (Vec::new(), Vec::new());
         if let Some(mut wired) = self.link.as_ref().and_then(|link| link.wired.try_borrow_mut().ok()) {
-            remotes.extend(wired.stream.pairs().map(|pair| pair.remote.clone()));
-            let left = wired.stream.take_waiting().into_iter();
-            unsent.extend(left.map(|(pair, left)| (pair, left.into_iter().map(|(stanza, ())| stanza).collect())));
+            pairs.extend(wired.stream.pairs().cloned());
+            wired.stream.senders().for_each(|pair| self.shared.routes.remove_if(pair, ours));
+            unsent = wired.stream.take_waiting();
             wired.closed = true;
         }
         let why = self.why_ended.take().unwrap_or_else(|| "closed".to_owned());
-        let dialled = self.dialled.take();
-        let why = (self.condition, why);
-        let ended = ClassicEnded { id, dialled, remotes, why, unsent };
-        if let Err(error) = self.router.try_send(ended) {
-            for stanza in error.into_inner().unsent.into_iter().flat_map(|(_, stanzas)| stanzas) {
-                let why = (Condition::RemoteServerTimeout, "link-ended");
-                bounce_to_sender(&self.shared, &stanza, why, "the connection to the other server ended");
-            }
-        }
+        let why = self.shares.map_or(Ending::Ended(self.condition, why), Ending::Shared);
+        self.tell_ended(why, pairs, unsent);
     }
 }
 
 impl StreamHandler<std::io::Result<Option<BytesMut>>> for ClassicStream {
     fn handle(&mut self, read: std::io::Result<Option<BytesMut>>, ctx: &mut Self::Context) {
         match read {
-            Ok(Some(_)) if self.ending => (),
             Ok(Some(bytes)) => {
                 self.carried += bytes.len() as u64;
+                if !self.trusted && self.dialled.is_none() && self.carried > UNAUTHENTICATED_TOTAL {
+                    let text = "too much before a domain was proved";
+                    return self.fail(StreamError::new(StreamCondition::PolicyViolation, text), ctx);
+                }
                 self.framer.push(bytes);
                 self.take_frames(ctx);
             }
@@ -420,28 +394,21 @@ impl StreamHandler<std::io::Result<Option<BytesMut>>> for ClassicStream {
     fn finished(&mut self, _: &mut Self::Context) {}
 }
 
-/// Ends the stream, behind what may be sent.
+/// Another configuration counts from now on.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct EndStream;
+pub struct Reconfigure;
 
-impl Handler<EndStream> for ClassicStream {
+impl Handler<Reconfigure> for ClassicStream {
     type Result = ();
 
-    fn handle(&mut self, EndStream: EndStream, ctx: &mut Self::Context) {
-        self.close(None, ctx);
-    }
-}
-
-/// For the status page: the pairs that may send here.
-#[derive(Message)]
-#[rtype(result = "Vec<Pair>")]
-pub struct GetPairs;
-
-impl Handler<GetPairs> for ClassicStream {
-    type Result = Vec<Pair>;
-
-    fn handle(&mut self, GetPairs: GetPairs, _: &mut Self::Context) -> Self::Result {
-        self.link.as_ref().map(|link| link.wired.borrow().stream.pairs().cloned().collect()).unwrap_or_default()
+    fn handle(&mut self, Reconfigure: Reconfigure, ctx: &mut Self::Context) {
+        let config = self.shared.config();
+        let (hosted, limits) = (Arc::clone(&config.hosted), config.limits.clone());
+        let dialback = config.classic.dialback || matches!(self.parent, Some(Parent::Local(..)));
+        if self.trusted {
+            self.framer.set_max_bytes(limits.stanza_bytes);
+        }
+        self.with_core(ctx, |stream, _| stream.reconfigure(hosted, limits, dialback));
     }
 }

@@ -51,6 +51,7 @@ pub use delivering::Undeliverable;
 pub(crate) use link_handle::strand;
 pub use link_handle::{Batch, LinkHandle, OpenPair, PairMoved, SendStanzas, next_link_id};
 pub use operator::{GetQueues, OfOperator};
+pub use routing::TakePair;
 pub use runs::{PairEnded, PairSaid};
 pub use status::{GetStatus, GetTotals};
 
@@ -280,7 +281,7 @@ impl HostConnection {
         }
     }
 
-    fn tell_router<M>(&mut self, message: M, ctx: &mut Context<Self>)
+    pub(super) fn tell_router<M>(&mut self, message: M, ctx: &mut Context<Self>)
     where
         M: Message<Result = ()> + Send + 'static,
         Router: Handler<M>,

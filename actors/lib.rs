@@ -10,6 +10,7 @@ pub mod host_connection;
 pub mod listener;
 pub mod local_link;
 pub mod metrics;
+pub mod pinned;
 pub mod registry;
 pub mod router;
 pub mod shell;
@@ -31,7 +32,7 @@ use heteronym_proto::now::Now;
 use heteronym_proto::registry::DelegationPolicy;
 use heteronym_proto::routes::Routes;
 use heteronym_proto::shown::Jids;
-use heteronym_proto::way::Policy;
+use heteronym_proto::way::{Circumstances, Policy};
 
 pub use shell::Gauge;
 
@@ -54,6 +55,8 @@ pub struct Config {
     pub resolvers: Vec<SocketAddr>,
     /// Life of an activation.
     pub activation_lifetime: Duration,
+    /// How long an activated domain does not fall back.
+    pub pin: Duration,
     /// Addresses to use instead of a peer host's records.
     pub peers: HashMap<Name, Vec<SocketAddr>>,
     /// How much of a user's address a log line may show.
@@ -69,6 +72,14 @@ pub struct Config {
 }
 
 impl Config {
+    /// Who we are to our own servers, where a domain is needed: no domain of theirs.
+    #[must_use]
+    pub fn own_name(&self) -> Name {
+        let taken = self.hosted.contains(self.host.as_str());
+        let other = taken.then(|| Name::parse(&format!("heteronym.{}", self.host)).ok()).flatten();
+        other.unwrap_or_else(|| self.host.clone())
+    }
+
     /// Whether federation is used for a remote domain.
     #[must_use]
     pub fn policy(&self, domain: &Name) -> Policy {
@@ -114,12 +125,34 @@ pub enum Attach {
         name: String,
         /// The shared secret.
         secret: Secret,
+        /// How its own outgoing stanzas come here, where not over this link.
+        s2s: Option<Loopback>,
     },
+    /// Loopback S2S both ways.
+    S2s(Loopback),
     /// A kind of the configuration that nothing serves yet: its domains stay down.
     NotBuilt(&'static str),
 }
 
+/// S2S with one of our own servers over the loopback interface.
+#[derive(Clone, Debug)]
+pub struct Loopback {
+    /// The server's S2S port.
+    pub address: SocketAddr,
+    /// What its dialback keys are made of; none: the server is asked back.
+    pub secret: Option<DialbackSecret>,
+}
+
 impl Attach {
+    /// How its stanzas come here, where that is loopback S2S.
+    #[must_use]
+    pub fn loopback(&self) -> Option<&Loopback> {
+        match self {
+            Self::S2s(loopback) | Self::DialComponent { s2s: Some(loopback), .. } => Some(loopback),
+            Self::Component { .. } | Self::DialComponent { s2s: None, .. } | Self::NotBuilt(_) => None,
+        }
+    }
+
     /// Whether a link of this kind would not do for the other: another server, or another way to it.
     /// A secret may change while a link is up.
     fn differs(&self, other: &Self) -> bool {
@@ -130,7 +163,8 @@ impl Attach {
                 Self::DialComponent { address, name, .. },
                 Self::DialComponent { address: other_address, name: other_name, .. },
             ) => (address, name) != (other_address, other_name),
-            (Self::Component { .. } | Self::DialComponent { .. } | Self::NotBuilt(_), _) => true,
+            (Self::S2s(one), Self::S2s(two)) => one.address != two.address,
+            (Self::Component { .. } | Self::DialComponent { .. } | Self::S2s(_) | Self::NotBuilt(_), _) => true,
         }
     }
 
@@ -140,6 +174,7 @@ impl Attach {
         match self {
             Self::Component { .. } => "component",
             Self::DialComponent { .. } => "dial-component",
+            Self::S2s(_) => "s2s",
             Self::NotBuilt(kind) => kind,
         }
     }
@@ -152,6 +187,8 @@ pub struct Sockets {
     pub federation: Vec<TcpListener>,
     /// For remote servers.
     pub s2s: Vec<TcpListener>,
+    /// For local servers, by loopback S2S.
+    pub local_s2s: Vec<TcpListener>,
     /// For local servers (XEP-0114).
     pub component: Vec<TcpListener>,
 }
@@ -177,6 +214,8 @@ pub struct Shared {
     pub threads: IoThreads,
     /// What is counted.
     pub metrics: Arc<metrics::Metrics>,
+    /// Remote domains that do not fall back to classic S2S.
+    pub pinned: Arc<pinned::Pinned>,
     /// Dials that may begin.
     pub dials: Arc<tokio::sync::Semaphore>,
 }
@@ -188,10 +227,24 @@ impl Shared {
         Arc::clone(&self.current.read().0)
     }
 
+    /// What decides which way the stanzas for a remote domain take, besides its records.
+    #[must_use]
+    pub fn circumstances(&self, domain: &Name) -> Circumstances {
+        let config = self.config();
+        let (policy, classic) = (config.policy(domain), config.classic.enabled);
+        Circumstances { policy, classic, pinned: self.pinned.holds(domain) }
+    }
+
     /// TLS between hosts, as of now.
     #[must_use]
     pub fn tls(&self) -> HostTls {
         self.current.read().1.hosts.clone()
+    }
+
+    /// TLS with our own servers, for those that insist.
+    #[must_use]
+    pub fn local_tls(&self) -> ServerTls {
+        self.current.read().1.locals.clone()
     }
 
     /// TLS with servers of classic S2S, as of now.
@@ -213,6 +266,8 @@ pub struct Tls {
     pub hosts: HostTls,
     /// With servers of classic S2S.
     pub servers: ServerTls,
+    /// With our own servers, with a certificate that nobody has to trust.
+    pub locals: ServerTls,
 }
 
 impl Current {

@@ -69,6 +69,14 @@ impl Actor for Listener {
             ctx.spawn(serve.into_actor(self));
         }
         let handshakes = Handshakes::new();
+        for socket in std::mem::take(&mut self.sockets.local_s2s) {
+            let (shared, router, handshakes) = (self.shared.clone(), self.router.clone(), handshakes.clone());
+            let serve = accept(socket, handshakes, move |stream, place| {
+                ClassicStream::launch(&shared, &router, classic_stream::Start::AcceptedOwn(stream, place));
+            });
+            ctx.spawn(serve.into_actor(self));
+        }
+        let handshakes = Handshakes::new();
         for socket in std::mem::take(&mut self.sockets.component) {
             let shared = self.shared.clone();
             let serve = accept(socket, handshakes.clone(), move |stream, place| {
@@ -86,7 +94,7 @@ impl Actor for Listener {
 fn secrets(config: &Config) -> Vec<Option<Secret>> {
     let secret = |attach: &Attach| match attach {
         Attach::Component { secret } => Some(secret.clone()),
-        Attach::DialComponent { .. } | Attach::NotBuilt(_) => None,
+        Attach::DialComponent { .. } | Attach::S2s(_) | Attach::NotBuilt(_) => None,
     };
     config.locals.iter().map(|local| secret(&local.attach)).collect()
 }

@@ -1,7 +1,8 @@
 //! LocalLink: one of our own servers, by `[[local]]` entry, with the component link it has now.
 //!
-//! Parent: the Router, which starts one per entry and another should it break down. Children: none;
-//! reading is a stream of this actor, writing a task. Ends with the process. The actor outlives its
+//! Parent: the Router, which starts one per entry and another should it break down. Children: the
+//! ClassicStreams of a server that attaches by loopback S2S; of a component link, reading is a stream of
+//! this actor, and writing a task. Ends with the process. The actor outlives its
 //! links: while there is none, stanzas for its domains wait for the grace, then they are handed back.
 
 mod dialling;
@@ -9,6 +10,7 @@ mod local_handle;
 mod operator;
 mod queue;
 mod routing;
+mod servers;
 mod status;
 mod takeover;
 
@@ -36,15 +38,18 @@ use tracing::{debug, info, warn};
 
 use crate::router::{LocalBroke, Router};
 use crate::shell::{Gate, reading};
-use crate::{Gauge, Shared};
+use crate::{Config, Gauge, Shared};
 use queue::{OutQueue, Waiting};
 use routing::{Outgoing, route};
+use servers::Servers;
 use takeover::Candidate;
 
 pub use dialling::try_component;
 pub(crate) use local_handle::bounce_to_sender;
 pub use local_handle::{Deliver, Delivered, LocalHandle, Origin};
 pub use operator::{GetQueue, Reconfigure};
+pub(crate) use queue::hand_back;
+pub use servers::{AnswerServer, Barrier, ServerEnded, ServerOpen, ServerStranded, ServerUp, ToRoute};
 pub use status::GetStatus;
 pub use takeover::AttachLink;
 
@@ -57,13 +62,17 @@ pub struct LocalLink {
     shared: Shared,
     router: Addr<Router>,
     gauge: Arc<Gauge>,
+    intake: Arc<Gauge>,
     core: LocalStream,
     link: Option<Link>,
+    servers: Servers,
     candidate: Option<Candidate>,
     generation: u64,
     draining: bool,
     waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
+    /// How many of the first had left already, by loopback S2S, and came back.
+    returned: usize,
     via_router: HashMap<Pair, u64>,
     batches: u64,
     stanzas_in: u64,
@@ -86,21 +95,23 @@ struct Link {
 impl LocalLink {
     /// The actor of `entry`; it dials where the configuration says so.
     #[must_use]
-    pub fn new(entry: Entry, shared: Shared, router: Addr<Router>, gauge: Arc<Gauge>) -> Self {
-        let config = shared.config();
-        let core = LocalStream::new(config.host.clone(), Arc::clone(&config.hosted), entry, config.limits.stanza_bytes);
+    pub fn new(entry: Entry, shared: Shared, router: Addr<Router>, (gauge, intake): (Arc<Gauge>, Arc<Gauge>)) -> Self {
+        let core = core(&shared.config(), entry);
         Self {
             entry,
             shared,
             router,
             gauge,
+            intake,
             core,
             link: None,
+            servers: Servers::default(),
             candidate: None,
             generation: 0,
             draining: false,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
+            returned: 0,
             via_router: HashMap::new(),
             batches: 0,
             stanzas_in: 0,
@@ -111,6 +122,10 @@ impl LocalLink {
 
     fn name(&self) -> String {
         self.shared.config().locals.get(self.entry).map_or_else(|| "?".to_owned(), |local| local.name.clone())
+    }
+
+    fn own_handle(&self, ctx: &Context<Self>) -> LocalHandle {
+        LocalHandle { addr: ctx.address(), gauge: Arc::clone(&self.gauge), intake: Arc::clone(&self.intake) }
     }
 
     fn bring_up(&mut self, stream: Stream, framer: Framer, greeting: Bytes, ctx: &mut Context<Self>) {
@@ -160,8 +175,10 @@ impl LocalLink {
         self.last_error.get_or_insert_with(|| why.to_owned());
         info!(local = self.name(), why, "local link down");
         if self.draining {
-            self.hand_back_all();
-            ctx.stop();
+            if self.is_detached() {
+                self.hand_back_all();
+                ctx.stop();
+            }
             return;
         }
         self.watch_waiting(ctx);
@@ -187,7 +204,8 @@ impl LocalLink {
     fn take_frames(&mut self, ctx: &mut Context<Self>) {
         let mut outgoing = Outgoing::default();
         let ended = self.route_frames(&mut outgoing);
-        self.dispatch(outgoing);
+        let gate = self.link.as_ref().map(|link| link.gate.clone());
+        self.dispatch(outgoing, gate.as_ref());
         if let Some(error) = ended {
             self.end_link(error.as_ref(), ctx);
         }
@@ -202,38 +220,57 @@ impl LocalLink {
                 Ok(None) => return None,
                 Err(error) => return Some(Some(self.faulty(error.stream_error()))),
             };
-            match self.core.frame(&frame) {
-                Verdict::Route(stanza, _) if self.draining => {
-                    let text = "this router shuts down";
-                    self.shared.metrics.stanza_error(Condition::RemoteServerTimeout.as_str(), "shutdown");
-                    outgoing.answers.extend(bounce(&stanza, Condition::RemoteServerTimeout, text));
-                }
-                Verdict::Route(stanza, bytes) => {
-                    self.stanzas_in += 1;
-                    let (from, to) = (stanza.from_domain(), stanza.to_domain());
-                    route(&self.shared, &mut self.via_router, self.batches + 1, outgoing, from, to, bytes);
-                }
-                Verdict::Answer(why, answer) => {
-                    debug!(entry = self.entry, why, "a local stanza went no further");
-                    if why != TO_HOST {
-                        self.shared.metrics.stanza_error("not-forwarded", why);
-                    }
-                    outgoing.answers.extend(answer);
-                }
-                Verdict::Alive => self.is_alive(),
-                Verdict::End(error) => {
-                    self.last_error = error.map(|error| format!("our server ended the stream: {error}"));
-                    return Some(None);
-                }
-                Verdict::Error(error) => return Some(Some(self.faulty(error))),
+            let verdict = self.core.frame(&frame);
+            if let Some(end) = self.follow(verdict, outgoing) {
+                return Some(end);
             }
         }
+    }
+
+    /// Does what the core says; `Some`: the stream is to end.
+    fn follow(&mut self, verdict: Verdict<'_>, outgoing: &mut Outgoing) -> Option<Option<StreamError>> {
+        match verdict {
+            Verdict::Route(stanza, _) if self.draining => {
+                let text = "this router shuts down";
+                self.shared.metrics.stanza_error(Condition::RemoteServerTimeout.as_str(), "shutdown");
+                outgoing.answers.extend(bounce(&stanza, Condition::RemoteServerTimeout, text));
+            }
+            Verdict::Route(stanza, bytes) => {
+                self.stanzas_in += 1;
+                let (from, to) = (stanza.from_domain(), stanza.to_domain());
+                route(&self.shared, &mut self.via_router, self.batches + 1, outgoing, from, to, bytes);
+            }
+            Verdict::Answer(why, answer) => {
+                debug!(entry = self.entry, why, "a local stanza went no further");
+                if why != TO_HOST {
+                    self.shared.metrics.stanza_error("not-forwarded", why);
+                }
+                outgoing.answers.extend(answer);
+            }
+            Verdict::Alive => self.is_alive(),
+            Verdict::End(error) => {
+                self.last_error = error.map(|error| format!("our server ended the stream: {error}"));
+                return Some(None);
+            }
+            Verdict::Error(error) => return Some(Some(self.faulty(error))),
+        }
+        None
     }
 
     fn faulty(&mut self, error: StreamError) -> StreamError {
         warn!(local = self.name(), %error, "our server sent what may not be forwarded; its link ends");
         self.last_error = Some(error.to_string());
         error
+    }
+}
+
+/// What judges the stanzas of an entry's server.
+fn core(config: &Config, entry: Entry) -> LocalStream {
+    let (host, hosted) = (config.host.clone(), Arc::clone(&config.hosted));
+    let core = LocalStream::new(host, hosted, entry, config.limits.stanza_bytes);
+    match config.locals.get(entry).and_then(|local| local.attach.loopback()) {
+        Some(_) => core.that_loops(),
+        None => core,
     }
 }
 
@@ -309,7 +346,7 @@ impl Handler<StopReading> for LocalLink {
 
     fn handle(&mut self, StopReading: StopReading, _: &mut Self::Context) {
         self.draining = true;
-        if self.link.is_none() {
+        if self.link.is_none() && self.servers.out.is_none() {
             self.hand_back_all();
         }
     }
@@ -325,9 +362,9 @@ impl Handler<Finish> for LocalLink {
 
     fn handle(&mut self, Finish: Finish, ctx: &mut Self::Context) {
         self.draining = true;
-        if self.link.is_some() {
-            self.end_link(None, ctx);
-        } else {
+        self.end_streams();
+        self.end_link(None, ctx);
+        if self.is_detached() {
             ctx.stop();
         }
     }

@@ -17,12 +17,13 @@ use heteronym_proto::classic::candidates::{Candidate, NotOffered, candidates};
 use heteronym_proto::domain_pair::Delegation;
 use heteronym_proto::limits::{ALL_WAITING_LOOKUPS, WAITING_LOOKUPS};
 use heteronym_proto::name::Name;
-use heteronym_proto::registry::{Answers, DelegationPolicy, Service};
+use heteronym_proto::registry::{Answers, DelegationPolicy, Found, Service};
 use heteronym_proto::turns::{Bounds, Turns};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use crate::metrics::Metrics;
+use crate::pinned::Pinned;
 
 const SERVICE: &str = "_xmpp-federation._tcp";
 const BOUNDS: Bounds = Bounds { under_way: UNDER_WAY, waiting_of_one: WAITING_LOOKUPS, waiting: ALL_WAITING_LOOKUPS };
@@ -39,6 +40,7 @@ pub struct Registry {
     answers: Answers,
     questions: HashMap<Name, Question>,
     turns: Turns<Name>,
+    pinned: Arc<Pinned>,
     metrics: Arc<Metrics>,
 }
 
@@ -46,15 +48,15 @@ pub struct Registry {
 #[derive(Default)]
 struct Question {
     under_way: bool,
-    askers: Vec<oneshot::Sender<Service>>,
+    askers: Vec<oneshot::Sender<Found>>,
 }
 
 impl Registry {
     /// Asks `servers`, or the system's where there are none.
     #[must_use]
-    pub fn new(servers: Vec<SocketAddr>, policy: DelegationPolicy, metrics: Arc<Metrics>) -> Self {
+    pub fn new(servers: Vec<SocketAddr>, policy: DelegationPolicy, pinned: Arc<Pinned>, metrics: Arc<Metrics>) -> Self {
         let (answers, questions, turns) = (Answers::default(), HashMap::new(), Turns::new(BOUNDS));
-        Self { servers, resolver: None, policy, answers, questions, turns, metrics }
+        Self { servers, resolver: None, policy, answers, questions, turns, pinned, metrics }
     }
 
     fn make_resolver(&mut self) {
@@ -64,10 +66,10 @@ impl Registry {
         }
     }
 
-    fn look_up(&mut self, domain: Name, asker: &Name, ctx: &mut Context<Self>) -> oneshot::Receiver<Service> {
+    fn look_up(&mut self, domain: Name, asker: &Name, ctx: &mut Context<Self>) -> oneshot::Receiver<Found> {
         let (send, receive) = oneshot::channel();
-        if let Some(service) = self.answers.get(&domain, crate::now().instant) {
-            let _ = send.send(service.clone());
+        if let Some(found) = self.answers.get(&domain, crate::now().instant) {
+            let _ = send.send(found.clone());
             return receive;
         }
         let under_way = self.questions.get(&domain).is_some_and(|question| question.under_way);
@@ -77,7 +79,7 @@ impl Registry {
                 self.questions.entry(domain).or_default().askers.push(send);
                 self.begin(ctx);
             }
-            Err(error) => drop(send.send(Service::Failed(error.to_string()))),
+            Err(error) => drop(send.send(Found::failed(error.to_string(), crate::now().instant))),
         }
         receive
     }
@@ -113,16 +115,26 @@ impl Registry {
             }
         };
         let result = match &service {
-            Service::Offered(_) => "found",
-            Service::Absent => "absent",
+            Service::Offered(_) => {
+                self.pinned.looked_up(&domain, true);
+                "found"
+            }
+            Service::Absent => {
+                self.pinned.looked_up(&domain, false);
+                "absent"
+            }
             Service::Failed(_) => "failed",
         };
         self.metrics.dns_lookup("srv", result);
+        let found = self.answers.put(domain.clone(), service, ttl, crate::now().instant);
         for asker in self.questions.remove(&domain).unwrap_or_default().askers {
-            let _ = asker.send(service.clone());
+            let _ = asker.send(found.clone());
         }
-        self.answers.put(domain, service, ttl, crate::now().instant);
     }
+}
+
+fn ended() -> Found {
+    Found::failed("the registry ended", crate::now().instant)
 }
 
 fn below(bound: u32) -> u32 {
@@ -169,7 +181,7 @@ impl Handler<Reconfigure> for Registry {
 
 /// Which hosts serve a domain?
 #[derive(Message)]
-#[rtype(result = "Service")]
+#[rtype(result = "Found")]
 pub struct LookUpHost {
     /// The domain.
     pub domain: Name,
@@ -178,11 +190,11 @@ pub struct LookUpHost {
 }
 
 impl Handler<LookUpHost> for Registry {
-    type Result = ResponseFuture<Service>;
+    type Result = ResponseFuture<Found>;
 
     fn handle(&mut self, LookUpHost { domain, asker }: LookUpHost, ctx: &mut Self::Context) -> Self::Result {
         let answer = self.look_up(domain, &asker, ctx);
-        Box::pin(async { answer.await.unwrap_or_else(|_| Service::Failed("the registry ended".to_owned())) })
+        Box::pin(async { answer.await.unwrap_or_else(|_| ended()) })
     }
 }
 
@@ -207,8 +219,8 @@ impl Handler<CheckDelegation> for Registry {
         self.answers.forget_failure(&domain, crate::now().instant);
         let answer = self.look_up(domain.clone(), &host, ctx);
         Box::pin(async move {
-            let service = answer.await.unwrap_or_else(|_| Service::Failed("the registry ended".to_owned()));
-            match (policy, service.delegation(&domain, &host)) {
+            let found = answer.await.unwrap_or_else(|_| ended());
+            match (policy, found.service.delegation(&domain, &host)) {
                 (_, Delegation::Delegated) => Delegation::Delegated,
                 (DelegationPolicy::Warn | DelegationPolicy::Off, other) => {
                     info!(%domain, %host, ?other, "not delegated, and allowed by delegation = \"warn\"");
@@ -237,10 +249,19 @@ impl Handler<LookUpServers> for Registry {
             for answer in [&direct, &starttls] {
                 metrics.dns_lookup("srv", if answer.is_ok() { "found" } else { "failed" });
             }
-            let text = |error: DnsError| error.to_string();
-            let direct = direct.map_err(text)?.records.into_iter().map(|record| (record, true));
-            let starttls = starttls.map_err(text)?.records.into_iter().map(|record| (record, false));
-            let ordered = order_by(direct.chain(starttls).collect(), |(record, _)| record, below);
+            let mut records = Vec::new();
+            let mut failed = None;
+            for (answer, is_direct) in [(direct, true), (starttls, false)] {
+                match answer {
+                    Ok(answer) => records.extend(answer.records.into_iter().map(|record| (record, is_direct))),
+                    Err(error) => failed = Some(error.to_string()),
+                }
+            }
+            // Where one kind cannot be known, the other will do: both lead to TLS. None at all is no answer.
+            if let (true, Some(failed)) = (records.is_empty(), failed) {
+                return Err(failed);
+            }
+            let ordered = order_by(records, |(record, _)| record, below);
             let records = ordered.iter().flatten().map(|(record, direct)| (&*record.target, record.port, *direct));
             Ok(candidates(domain.as_str(), records))
         })

@@ -8,6 +8,7 @@
 mod classic;
 mod draining;
 mod links;
+mod moving;
 mod operator;
 mod reload;
 mod status;
@@ -24,12 +25,12 @@ use heteronym_proto::link_choice::{LinkChoice, LinkId};
 use heteronym_proto::mux::Slot;
 use heteronym_proto::name::Name;
 use heteronym_proto::pair::Pair;
-use heteronym_proto::registry::{self, Reach, Service, Target};
+use heteronym_proto::registry::{self, Found, Reach, Service, Target};
 use heteronym_proto::routes::Route;
 use heteronym_proto::stanza_error::Condition;
 use heteronym_proto::traffic::Traffic;
 use heteronym_proto::waiting::WaitingRoom;
-use heteronym_proto::way::{Circumstances, Policy, Way};
+use heteronym_proto::way::{Instead, Policy, Way};
 use tracing::{error, warn};
 
 use crate::host_connection::LinkHandle;
@@ -40,10 +41,12 @@ use crate::registry::LookUpHost;
 use crate::{Gauge, Shared, Sockets, now};
 
 use classic::Streams;
+use moving::Move;
 
-pub use classic::{ClassicDown, ClassicEnded, ClassicOpen, ClassicUp, Reply};
+pub use classic::{ClassicDown, ClassicEnded, ClassicOpen, ClassicUp, Ending, FindShared, Reply, Shares};
 pub use draining::Drain;
 pub use links::{LinkAlive, LinkChosen, LinkEnded, LinkReady, Stranded};
+pub use moving::PairArrived;
 pub use operator::{ActivatePair, CloseHost, DeactivatePair, GetQueues};
 pub use reload::Reload;
 pub use status::{GetStatus, GetTotals, NotReady};
@@ -53,6 +56,10 @@ type Why = (Condition, &'static str);
 
 /// How often waiting stanzas, probes and pauses are looked at.
 const TICK: Duration = Duration::from_millis(250);
+/// How often pins are written, where there are new ones.
+const SAVE: Duration = Duration::from_secs(60);
+/// How long an answer counts that nobody gave.
+const LATER: Duration = Duration::from_secs(3600);
 
 /// See the module.
 pub struct Router {
@@ -71,8 +78,10 @@ pub struct Router {
     remotes: Remotes,
     /// The classic streams that are open.
     streams: Streams,
-    /// Pairs that wait for a classic stream, by remote domain, each with why it takes none of a host.
-    for_classic: HashMap<Name, HashMap<Pair, Arc<str>>>,
+    /// Pairs that wait for a classic stream, by remote domain, each with why it takes no link.
+    for_classic: HashMap<Name, HashMap<Pair, Arc<Instead>>>,
+    /// Pairs that wait for their classic stream to end: then they go over a link.
+    moving: HashMap<Pair, Move>,
     drain: Option<tokio::sync::oneshot::Sender<()>>,
     /// From the order to drain until the end.
     draining: bool,
@@ -84,7 +93,16 @@ struct Host {
     target: Target,
     /// The pairs that wait for it, with all hosts that would do.
     pairs: HashMap<Pair, Vec<Target>>,
+    /// The domains that it serves, and that are reached by classic S2S until there is a link.
+    movers: HashSet<Name>,
     last_error: Option<String>,
+}
+
+impl Host {
+    fn new(us: &Name, target: Target) -> Self {
+        let (pairs, movers) = (HashMap::new(), HashSet::new());
+        Self { choice: LinkChoice::new(us, &target.host), target, pairs, movers, last_error: None }
+    }
 }
 
 struct LinkEntry {
@@ -113,17 +131,19 @@ impl Router {
             remotes: Remotes::default(),
             streams: Streams::new(),
             for_classic: HashMap::new(),
+            moving: HashMap::new(),
             drain: None,
             draining: false,
         }
     }
 
     fn start_local(&self, entry: Entry, router: Addr<Self>) {
-        let (shared, gauge) = (self.shared.clone(), Arc::<Gauge>::default());
-        let of_actor = Arc::clone(&gauge);
+        let (shared, gauges) = (self.shared.clone(), (Arc::<Gauge>::default(), Arc::<Gauge>::default()));
+        let of_actor = gauges.clone();
         let arbiter = self.shared.threads.next().clone();
         let addr = LocalLink::start_in_arbiter(&arbiter, move |_| LocalLink::new(entry, shared, router, of_actor));
-        self.shared.locals.set(entry, LocalHandle { addr, gauge });
+        let (gauge, intake) = gauges;
+        self.shared.locals.set(entry, LocalHandle { addr, gauge, intake });
     }
 
     fn bounce(&self, stanzas: Vec<Bytes>, why: Why, text: &str) {
@@ -151,6 +171,9 @@ impl Router {
 
     /// The way for one pair's stanzas: the link that has the pair, inside, or by a look-up.
     fn find_way(&mut self, pair: &Pair, ctx: &mut Context<Self>) {
+        if self.moving.contains_key(pair) {
+            return;
+        }
         if let Some(Route::Link { link, slot }) =
             self.shared.routes.find(pair.local.as_str(), pair.remote.as_str()).as_deref()
         {
@@ -160,7 +183,8 @@ impl Router {
             return self.route_inside(pair, entry);
         }
         if self.shared.config().policy(&pair.remote) == Policy::Off {
-            return self.resolved(pair, Service::Absent, ctx);
+            let found = Found { service: Service::Absent, until: now().instant + LATER };
+            return self.resolved(pair, found, ctx);
         }
         if !self.resolving.insert(pair.clone()) {
             return;
@@ -170,8 +194,8 @@ impl Router {
         let pair = pair.clone();
         ctx.spawn(question.into_actor(self).map(move |answer, this, ctx| {
             this.resolving.remove(&pair);
-            let service = answer.unwrap_or_else(|_| Service::Failed("the registry is gone".to_owned()));
-            this.resolved(&pair, service, ctx);
+            let found = answer.unwrap_or_else(|_| Found::failed("the registry is gone", now().instant));
+            this.resolved(&pair, found, ctx);
         }));
     }
 
@@ -208,13 +232,13 @@ impl Router {
         self.settle(pair);
     }
 
-    fn resolved(&mut self, pair: &Pair, service: Service, ctx: &mut Context<Self>) {
-        let config = self.shared.config();
-        let policy = config.policy(&pair.remote);
-        let circumstances = Circumstances { policy, classic: config.classic.enabled, pinned: false };
-        match circumstances.way(service) {
+    fn resolved(&mut self, pair: &Pair, found: Found, ctx: &mut Context<Self>) {
+        match self.shared.circumstances(&pair.remote).way(found.service) {
             Way::Federation(targets) => self.wait_for_host(pair.clone(), targets, ctx),
-            Way::Classic(instead) => self.by_classic(pair, instead.into(), ctx),
+            Way::Classic(instead) => {
+                self.by_classic(pair, instead.into(), ctx);
+                self.remotes.look_at(&pair.remote, found.until);
+            }
             Way::Back(condition, why) => {
                 warn!(%pair, why, "stanzas bounce ({condition})");
                 self.bounce_pair(pair, (condition, "no-way"), &format!("{}: {why}", pair.remote));
@@ -233,17 +257,21 @@ impl Router {
             let text = "the domain's record leads back to this host";
             return self.bounce_pair(&pair, (Condition::RemoteServerNotFound, "leads-back"), text);
         };
+        let (target, paused) = (targets[first].clone(), reach(&targets[first].host).paused());
+        let unreached = self.hosts.get(&target.host).is_some_and(|host| host.choice.is_unreached());
         for target in &targets {
             self.hosts.get_mut(&target.host).map(|host| host.pairs.remove(&pair));
         }
-        let target = targets[first].clone();
         let name = target.host.clone();
-        let host = self.hosts.entry(name.clone()).or_insert_with(|| Host {
-            choice: LinkChoice::new(&us, &name),
-            target: target.clone(),
-            pairs: HashMap::new(),
-            last_error: None,
-        });
+        if let Some(until) = paused.filter(|_| unreached) {
+            let why = self.why_unreachable(&name, &targets);
+            if let Way::Classic(instead) = self.shared.circumstances(&pair.remote).instead(&why) {
+                warn!(%pair, why, "the host cannot be reached: classic S2S is tried");
+                self.by_classic(&pair, instead.into(), ctx);
+                return self.remotes.look_at(&pair.remote, until);
+            }
+        }
+        let host = self.hosts.entry(name.clone()).or_insert_with(|| Host::new(&us, target.clone()));
         host.target = target;
         host.pairs.insert(pair, targets);
         match host.choice.chosen() {
@@ -258,7 +286,7 @@ impl Router {
         for name in names {
             let Some(host) = self.hosts.get_mut(&name) else { continue };
             let actions = host.choice.handle_timeout(instant);
-            let wanted = !host.pairs.is_empty();
+            let wanted = !host.pairs.is_empty() || !host.movers.is_empty();
             self.act(&name, actions, ctx);
             if wanted {
                 self.want_link(&name, ctx);
@@ -266,9 +294,11 @@ impl Router {
         }
         // A host that nothing waits for and nothing is known of is forgotten: names are not collected.
         self.hosts.retain(|_, host| {
-            !host.choice.is_idle() || !host.pairs.is_empty() || host.choice.paused_until(instant).is_some()
+            let wanted = !host.pairs.is_empty() || !host.movers.is_empty();
+            wanted || !host.choice.is_idle() || host.choice.paused_until(instant).is_some()
         });
         self.remotes.forget_old(instant);
+        self.look_for_federation(instant, ctx);
         let wait = self.shared.config().limits.stanza_wait;
         self.give_up_wanted(instant, wait);
         for (pair, stanzas) in self.waiting.take_overdue(instant, wait) {
@@ -278,6 +308,7 @@ impl Router {
             if !self.waiting.contains(&pair) {
                 self.settle(&pair);
                 self.hosts.values_mut().for_each(|host| drop(host.pairs.remove(&pair)));
+                self.for_classic.values_mut().for_each(|pairs| drop(pairs.remove(&pair)));
             }
         }
     }
@@ -298,6 +329,10 @@ impl Actor for Router {
             self.listener = Some(Listener::start_in_arbiter(self.shared.threads.next(), |_| listener));
         }
         ctx.run_interval(TICK, |this, ctx| this.tick(ctx));
+        ctx.run_interval(SAVE, |this, _| {
+            let pinned = Arc::clone(&this.shared.pinned);
+            drop(actix_rt::task::spawn_blocking(move || pinned.save()));
+        });
     }
 }
 

@@ -53,7 +53,19 @@ impl Gauge {
 
     pub(crate) fn queued_is(&self, bytes: usize) {
         let before = self.queued.swap(bytes, Ordering::Relaxed);
-        if before > bytes && self.bytes() <= Self::LOW {
+        if before > bytes {
+            self.tell_room();
+        }
+    }
+
+    /// As [`Self::received`], where nothing of it is queued.
+    pub(crate) fn passed_on(&self, bytes: usize) {
+        self.received(bytes);
+        self.tell_room();
+    }
+
+    fn tell_room(&self) {
+        if self.bytes() <= Self::LOW {
             self.room.notify_waiters();
         }
     }

@@ -3,19 +3,22 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use actix::{Actor, Addr};
 use heteronym_actors::crypto::{Crypto, KeyOf, KeyRing};
 use heteronym_actors::metrics::Metrics;
+use heteronym_actors::pinned::Pinned;
 use heteronym_actors::registry::Registry;
 use heteronym_actors::router::{Drain, Router};
 use heteronym_actors::{
-    Attach, Classic, Config as ActorsConfig, Current, IoThreads, LocalConfig, Shared, Sockets, Tls,
+    Attach, Classic, Config as ActorsConfig, Current, IoThreads, LocalConfig, Loopback, Shared, Sockets, Tls,
 };
-use heteronym_net::keys::DomainKey;
+use heteronym_net::keys::{DomainKey, FileKey};
 use heteronym_net::listen::bind;
 use heteronym_net::random;
+use heteronym_net::state::StateFile;
 use heteronym_net::tls::{Certificates as TlsCertificates, HostTls, ServerTls, TlsError};
 use heteronym_proto::component::Secret;
 use heteronym_proto::dialback::DialbackSecret;
@@ -26,6 +29,7 @@ use heteronym_proto::registry::DelegationPolicy;
 use heteronym_proto::way;
 use tokio::sync::Semaphore;
 use tracing::info;
+use zeroize::Zeroizing;
 
 use crate::admin::{self, Token};
 use crate::certificates::Certificates;
@@ -45,6 +49,17 @@ pub enum LaunchError {
         /// What the system says.
         error: io::Error,
     },
+    /// What is to outlive a restart cannot be kept.
+    #[error("host.state = {}: {error}; name a folder that this user can write, or none", folder.display())]
+    State {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The certificate for our own servers cannot be made.
+    #[error("the certificate for local_s2s: {0}")]
+    SelfMade(String),
     /// A counter has no proper name: a mistake of ours.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -70,6 +85,8 @@ pub struct Listening {
     pub s2s: Vec<SocketAddr>,
     /// Components.
     pub component: Vec<SocketAddr>,
+    /// Our own servers, by loopback S2S.
+    pub local_s2s: Vec<SocketAddr>,
     /// The admin interface.
     pub admin: Vec<SocketAddr>,
 }
@@ -108,17 +125,13 @@ pub fn launch(config: &Config, certificates: Certificates, threads: usize) -> Re
     certificates.log_problems();
     let dates = certificates.dates();
     let Certificates { host, domains, roots } = certificates;
-    let (federation, at_federation) = bind_all("federation", &config.listen.federation)?;
-    let (s2s, at_s2s) = bind_all("s2s", &config.listen.s2s)?;
-    let (component, at_component) = bind_all("component", &config.listen.component)?;
-    let (admin_sockets, at_admin) = bind_all("admin", &config.listen.admin)?;
-    let listening = Listening { federation: at_federation, s2s: at_s2s, component: at_component, admin: at_admin };
-    let sockets = Sockets { federation, s2s, component };
+    let (sockets, admin_sockets, listening) = bind_listeners(&config.listen)?;
     let tls = tls(config, host, &domains)?;
+    let pinned = Arc::new(pinned(config)?);
     let told = actors_config(config, &[]);
     let metrics = Arc::new(Metrics::new()?);
     let io = IoThreads::start(threads);
-    let registry = start_registry(&io, &told, Arc::clone(&metrics));
+    let registry = start_registry(&io, &told, Arc::clone(&pinned), Arc::clone(&metrics));
     let keys = Arc::new(KeyRing::new(config.host.name.clone(), domains, roots));
     let shared = Shared {
         current: Current::new(told, tls),
@@ -130,6 +143,7 @@ pub fn launch(config: &Config, certificates: Certificates, threads: usize) -> Re
         registry,
         threads: io,
         metrics: Arc::clone(&metrics),
+        pinned,
         dials: Arc::new(Semaphore::new(DIALS)),
     };
     let router = Router::new(shared, sockets).start();
@@ -147,12 +161,39 @@ fn random_secret() -> String {
     random::bytes::<32>().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn start_registry(io: &IoThreads, told: &ActorsConfig, metrics: Arc<Metrics>) -> Addr<Registry> {
+fn start_registry(io: &IoThreads, told: &ActorsConfig, pinned: Arc<Pinned>, metrics: Arc<Metrics>) -> Addr<Registry> {
     let (servers, delegation) = (told.resolvers.clone(), told.delegation);
-    Registry::start_in_arbiter(io.next(), move |_| Registry::new(servers, delegation, metrics))
+    Registry::start_in_arbiter(io.next(), move |_| Registry::new(servers, delegation, pinned, metrics))
 }
 
-/// The sockets, and where they are.
+/// The pins, with those of the last run.
+fn pinned(config: &Config) -> Result<Pinned, LaunchError> {
+    let open = |folder: &PathBuf| {
+        let failed = |error| LaunchError::State { folder: folder.clone(), error };
+        StateFile::open(folder, "pins").map_err(failed)
+    };
+    let file = config.host.state.as_ref().map(open).transpose()?;
+    Ok(Pinned::new(config.federation.pin, file))
+}
+
+/// The sockets of the actors, those of the admin interface, and where all of them are.
+fn bind_listeners(listen: &config::Listen) -> Result<(Sockets, Vec<TcpListener>, Listening), LaunchError> {
+    let (federation, at_federation) = bind_all("federation", &listen.federation)?;
+    let (s2s, at_s2s) = bind_all("s2s", &listen.s2s)?;
+    let (component, at_component) = bind_all("component", &listen.component)?;
+    let (local_s2s, at_local_s2s) = bind_all("local_s2s", &listen.local_s2s)?;
+    let (admin, at_admin) = bind_all("admin", &listen.admin)?;
+    let listening = Listening {
+        federation: at_federation,
+        s2s: at_s2s,
+        component: at_component,
+        local_s2s: at_local_s2s,
+        admin: at_admin,
+    };
+    Ok((Sockets { federation, s2s, component, local_s2s }, admin, listening))
+}
+
+/// The sockets of one listener, and where they are.
 fn bind_all(
     listener: &'static str,
     addresses: &[SocketAddr],
@@ -185,10 +226,24 @@ fn serve_admin(socket: TcpListener, routes: axum::Router, mut end: tokio::sync::
 }
 
 /// TLS with the host's certificate, and with those of our domains.
-pub(crate) fn tls(config: &Config, host: Arc<dyn DomainKey>, domains: &HashMap<Name, KeyOf>) -> Result<Tls, TlsError> {
+pub(crate) fn tls(
+    config: &Config,
+    host: Arc<dyn DomainKey>,
+    domains: &HashMap<Name, KeyOf>,
+) -> Result<Tls, LaunchError> {
     let hosts = HostTls::new(Arc::new(TlsCertificates::new(config.host.name.as_str(), host)))?;
     let good = domains.iter().filter_map(|(domain, key)| Some((domain.to_string(), Arc::clone(key.as_ref().ok()?))));
-    Ok(Tls { hosts, servers: ServerTls::new(good)? })
+    let locals = ServerTls::self_made(self_made(&config.host.name)?)?;
+    Ok(Tls { hosts, servers: ServerTls::new(good)?, locals })
+}
+
+/// A certificate for those of our own servers that insist on TLS: nobody vouches for it.
+fn self_made(host: &Name) -> Result<Arc<dyn DomainKey>, LaunchError> {
+    let text = |error: &dyn std::fmt::Display| LaunchError::SelfMade(error.to_string());
+    let made = rcgen::generate_simple_self_signed([host.to_string()]).map_err(|error| text(&error))?;
+    let (chain, key) = (made.cert.pem(), Zeroizing::new(made.signing_key.serialize_pem()));
+    let key = FileKey::from_pem(chain.as_bytes(), key.as_bytes()).map_err(|error| text(&error))?;
+    Ok(Arc::new(key))
 }
 
 /// `config` as actors are told it. An entry is found by its place: each keeps the one that it had in
@@ -215,6 +270,7 @@ pub(crate) fn actors_config(config: &Config, before: &[LocalConfig]) -> ActorsCo
         delegation: delegation(config.federation.delegation),
         resolvers: config.dns.servers.clone(),
         activation_lifetime: config.federation.activation_lifetime,
+        pin: config.federation.pin,
         peers: config.peers.iter().map(|(name, peer)| (name.clone(), peer.addresses.clone())).collect(),
         denied: Arc::new(off.map(|(domain, _)| domain.clone()).collect()),
         policy: policy(config.federation.policy),
@@ -227,12 +283,21 @@ fn local(local: &config::Local) -> LocalConfig {
     let secret = |secret: &config::Secret| Secret::new(secret.expose().to_owned());
     let attach = match &local.attach {
         config::Attach::Component { secret: shared } => Attach::Component { secret: secret(shared) },
-        config::Attach::DialComponent { address, name, secret: shared, .. } => {
-            Attach::DialComponent { address: *address, name: name.to_string(), secret: secret(shared) }
-        }
-        config::Attach::S2s(_) | config::Attach::Jabberd2 { .. } => Attach::NotBuilt(local.attach.kind().as_str()),
+        config::Attach::DialComponent { address, name, secret: shared, s2s } => Attach::DialComponent {
+            address: *address,
+            name: name.to_string(),
+            secret: secret(shared),
+            s2s: s2s.as_ref().map(loopback),
+        },
+        config::Attach::S2s(s2s) => Attach::S2s(loopback(s2s)),
+        config::Attach::Jabberd2 { .. } => Attach::NotBuilt(local.attach.kind().as_str()),
     };
     LocalConfig { name: local.name.clone(), domains: local.domains.len(), attach, gone: false }
+}
+
+fn loopback(s2s: &config::LoopbackS2s) -> Loopback {
+    let secret = s2s.dialback_secret.as_ref().map(|secret| DialbackSecret::new(secret.expose()));
+    Loopback { address: s2s.address, secret }
 }
 
 fn gone(local: &LocalConfig) -> LocalConfig {

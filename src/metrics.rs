@@ -58,8 +58,13 @@ fn gauges(totals: &Totals, host: &Name, dates: &Dates) -> Result<Registry, prome
     for (state, via, count) in totals.pairs.iter().map(telemetry::pair_count) {
         pairs.with_label_values(&[state, via]).add(whole(count));
     }
-    for (queue, bytes) in [("router", totals.router_bytes), ("host", totals.host_bytes), ("local", totals.local_bytes)]
-    {
+    let bytes = [
+        ("router", totals.router_bytes),
+        ("host", totals.host_bytes),
+        ("classic", totals.classic_bytes),
+        ("local", totals.local_bytes),
+    ];
+    for (queue, bytes) in bytes {
         queues.with_label_values(&[queue]).set(whole(bytes));
     }
     let unacknowledged =

@@ -46,6 +46,7 @@ pub fn queue(status: proto::QueueStatus) -> QueueStatus {
         place: match status.place {
             proto::QueuePlace::Router => QueuePlace::Router,
             proto::QueuePlace::Host => QueuePlace::Host,
+            proto::QueuePlace::Classic => QueuePlace::Classic,
             proto::QueuePlace::Local => QueuePlace::Local,
         },
         name: status.name,

@@ -387,7 +387,7 @@ async fn a_host_that_cannot_prove_its_name_gets_nothing() {
 
 #[tokio::test]
 async fn a_host_that_comes_back_in_time_gets_what_waited() {
-    let world = World::new().await;
+    let world = World::configured("[federation]\npolicy = 'require'").await;
     let mut local = world.attach().await;
     local.tell(JOSE, ANA, "out").await;
     drop(world.host.accept_tcp().await);

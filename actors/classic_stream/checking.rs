@@ -1,42 +1,95 @@
-//! Finds out whether a domain is who it says: by its certificate (XEP-0344), or by asking its server
-//! about the key (XEP-0220 §2.2).
+//! Finds out whether a domain is who it says: by its certificate (XEP-0344), by asking its server about
+//! the key (XEP-0220 §2.2), or by a secret that a server of ours shares with us.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use bytes::BytesMut;
+use heteronym_net::wire::{Reader, Writer};
 use heteronym_proto::checker::Scope;
 use heteronym_proto::classic::opening::Wish;
 use heteronym_proto::classic::stream::{Action, Peer, ServerStream, Setting};
 use heteronym_proto::dialback::{Ends, Outcome};
+use heteronym_proto::framer::Framer;
 use heteronym_proto::limits::DIALBACK_WAIT;
+use heteronym_proto::name::Name;
 use heteronym_proto::stanza_error::Condition;
+use heteronym_proto::way::Admission;
 use tracing::info;
 
 use super::ClassicStream;
-use super::connecting::{Connected, dial_server, judge};
-use crate::Shared;
+use super::connecting::{Connected, NoStream};
+use super::dialling::{dial_server, open_at, wish_of_own};
+use super::parent::Parent;
+use crate::crypto::JudgeChain;
+use crate::{Loopback, Shared};
 
 impl ClassicStream {
     pub(super) fn check(&mut self, ends: Ends, key: String, ctx: &mut Context<Self>) {
         let (shared, chain, id) = (self.shared.clone(), self.chain.clone(), self.stream_id.clone());
+        let entry = match &self.parent {
+            Some(Parent::Local(entry, _)) => Some(*entry),
+            Some(Parent::Router(_)) | None => None,
+        };
         let checked = async move {
-            let outcome = match judge(&shared, &chain, &ends.from).await {
-                Ok(()) => Outcome::Valid,
-                Err(_) => ask_authority(&shared, &ends, id, key).await,
+            let loopback = entry.and_then(|entry| shared.config().locals.get(entry)?.attach.loopback().cloned());
+            let outcome = match (entry, loopback) {
+                (None, _) => check_remote(&shared, &chain, &ends, id, key).await,
+                (Some(_), Some(loopback)) => check_own(&shared, &loopback, &ends, id, key).await,
+                (Some(_), None) => Outcome::Error(Condition::NotAllowed),
             };
             (ends, outcome)
         };
         ctx.spawn(checked.into_actor(self).map(|(ends, outcome), this, ctx| {
-            this.proved |= outcome == Outcome::Valid;
             this.with_core(ctx, |stream, actions| stream.checked(ends, outcome, actions));
+            this.take_frames(ctx);
         }));
     }
 }
 
-/// Dials the server of `ends.from`, and asks whether `key` is its own, for the stream `id`.
-async fn ask_authority(shared: &Shared, ends: &Ends, id: String, key: String) -> Outcome {
-    let asked = tokio::time::timeout(DIALBACK_WAIT, ask(shared, ends, id, key)).await;
+async fn check_remote(shared: &Shared, chain: &[Vec<u8>], ends: &Ends, id: String, key: String) -> Outcome {
+    let admission = shared.circumstances(&ends.from).admission();
+    if matches!(admission, Admission::Never(_)) {
+        return Outcome::Error(Condition::PolicyViolation);
+    }
+    match (judge(shared, chain, &ends.from).await, admission) {
+        (Ok(()), _) => Outcome::Valid,
+        (Err(_), Admission::Anyhow) => answered(ends, ask_remote(shared, ends, id, key)).await,
+        (Err(why), Admission::ByCertificate | Admission::Never(_)) => {
+            info!(domain = %ends.from, why, "a domain that was activated lately may not come by dialback");
+            Outcome::Error(Condition::PolicyViolation)
+        }
+    }
+}
+
+async fn check_own(shared: &Shared, loopback: &Loopback, ends: &Ends, id: String, key: String) -> Outcome {
+    match &loopback.secret {
+        Some(secret) if secret.verify(ends, &id, &key) => Outcome::Valid,
+        Some(_) => {
+            info!(domain = %ends.from, "a key of our own server is not made with its dialback_secret");
+            Outcome::Invalid
+        }
+        None => answered(ends, ask_own(shared, loopback.address, ends, id, key)).await,
+    }
+}
+
+/// Whether a chain proves `name`.
+pub(super) async fn judge(shared: &Shared, chain: &[Vec<u8>], name: &Name) -> Result<(), String> {
+    if chain.is_empty() {
+        return Err("it shows no certificate".to_owned());
+    }
+    let judged = shared.crypto.send(JudgeChain { chain: chain.to_vec(), name: name.clone() }).await;
+    judged
+        .ok()
+        .flatten()
+        .map(|verdict| verdict.map(drop))
+        .unwrap_or_else(|| Err("the check broke down; see the log".to_owned()))
+}
+
+/// The authoritative server's answer, or that there is none.
+async fn answered(ends: &Ends, asked: impl Future<Output = Result<Outcome, String>>) -> Outcome {
+    let asked = tokio::time::timeout(DIALBACK_WAIT, asked).await;
     match asked.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
         Ok(outcome) => outcome,
         Err(why) => {
@@ -46,17 +99,44 @@ async fn ask_authority(shared: &Shared, ends: &Ends, id: String, key: String) ->
     }
 }
 
-async fn ask(shared: &Shared, ends: &Ends, id: String, key: String) -> Result<Outcome, String> {
+/// Dials the server of `ends.from`, and asks whether `key` is its own, for the stream `id`.
+async fn ask_remote(shared: &Shared, ends: &Ends, id: String, key: String) -> Result<Outcome, String> {
     let (from, to) = (ends.to.clone(), ends.from.clone());
     let wish = Wish { from, to, tls_required: true, external: false, dialback: true, bidi: false };
-    let Connected { mut reader, mut writer, mut framer, scope, .. } =
-        dial_server(shared, &wish).await.map_err(|(_, why)| why)?;
+    let connected = dial_server(shared, &wish, None).await.map_err(|failed| match failed {
+        NoStream::Failed(_, why) => why,
+        NoStream::Shared(_) => "its stream is another's".to_owned(),
+    })?;
+    let Connected { reader, writer, framer, scope, .. } = connected;
+    ask(shared, (reader, writer, framer), scope, ends, (id, key)).await
+}
+
+/// Asks a server of ours.
+async fn ask_own(
+    shared: &Shared,
+    address: SocketAddr,
+    ends: &Ends,
+    id: String,
+    key: String,
+) -> Result<Outcome, String> {
+    let (talk, opened) = open_at(shared, address, &wish_of_own(ends.to.clone(), ends.from.clone())).await?;
+    let (reader, writer) = talk.halves.ok_or("the connection is gone")?;
+    ask(shared, (reader, writer, talk.framer), opened.scope, ends, (id, key)).await
+}
+
+async fn ask(
+    shared: &Shared,
+    (mut reader, mut writer, mut framer): (Reader, Writer, Framer),
+    scope: Scope,
+    ends: &Ends,
+    (id, key): (String, String),
+) -> Result<Outcome, String> {
     let (mut stream, mut actions) = (asking(shared, scope), Vec::new());
     stream.verify(ends, id.clone(), key, &mut actions);
     loop {
         let answer = actions.drain(..).find_map(|action| outcome(action, ends, &id));
         if answer.is_some() {
-            stream.close(None, &mut actions);
+            stream.end(&mut actions);
         }
         let mut out = BytesMut::new();
         stream.fill(&mut out, usize::MAX >> 1);
@@ -100,12 +180,13 @@ fn outcome(action: Action, ends: &Ends, id: &str) -> Option<Result<Outcome, Stri
         }
         Action::Write
         | Action::Deliver(..)
-        | Action::Route(..)
+        | Action::Route(_)
         | Action::Answer(_)
         | Action::Check(..)
         | Action::Up(_)
         | Action::Down(..)
         | Action::Bounce(..)
-        | Action::Refused(_) => None,
+        | Action::Refused(_)
+        | Action::End => None,
     }
 }

@@ -9,7 +9,6 @@ use heteronym_proto::traffic::Traffic;
 use super::ClassicStream;
 use crate::local_link::{Deliver, Delivered, Origin};
 use crate::metrics::Direction;
-use crate::router::Reply;
 
 impl ClassicStream {
     /// Hands stanzas to our servers, one message per server and read.
@@ -44,7 +43,7 @@ impl ClassicStream {
     pub(super) fn send_back(&mut self, stanza: &[u8], condition: Condition, text: &str, ctx: &mut Context<Self>) {
         self.shared.metrics.stanza_error(condition.as_str(), "classic");
         if let Some(error) = bounce_bytes(stanza, condition, text) {
-            self.tell(Reply(error), ctx);
+            self.tell_answer(error, ctx);
         }
     }
 }

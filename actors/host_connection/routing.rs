@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use actix::{AsyncContext, Context};
+use actix::{AsyncContext, Context, Handler, Message};
 use heteronym_proto::host_stream::PairChange;
 use heteronym_proto::link_choice::LinkId;
 use heteronym_proto::mux::Slot;
@@ -10,8 +10,9 @@ use heteronym_proto::pair::Pair;
 use heteronym_proto::routes::Route;
 use tracing::{debug, info, warn};
 
-use super::{HostConnection, LinkHandle, PairMoved};
+use super::{HostConnection, Link, LinkHandle, PairMoved};
 use crate::Shared;
+use crate::router::PairArrived;
 
 impl HostConnection {
     pub(super) fn link_handle(&self, ctx: &Context<Self>) -> LinkHandle {
@@ -26,12 +27,23 @@ impl HostConnection {
     pub(super) fn route_up(&mut self, slot: Slot, ctx: &mut Context<Self>) {
         let link = self.link_handle(ctx);
         let Some(pair) = self.pair_of(slot) else { return };
-        let before = self.shared.routes.insert(pair.clone(), Route::Link { link, slot });
-        if let Some(Route::Link { link, .. }) = before.as_deref()
-            && link.id != self.id
-        {
+        let mut other = None;
+        let written =
+            self.shared.routes.insert_unless(pair.clone(), Route::Link { link, slot }, |before| match before {
+                Route::Link { link, .. } => {
+                    other = Some(link.clone()).filter(|link| link.id != self.id);
+                    false
+                }
+                Route::Classic { .. } => true,
+                Route::Local { .. } => false,
+            });
+        if !written {
+            // What went by classic S2S has to arrive first.
+            return self.tell_router(PairArrived { pair, link: ctx.address(), slot }, ctx);
+        }
+        if let Some(other) = other {
             // A link that is gone needs no telling.
-            let _ = link.addr.try_send(PairMoved(pair));
+            let _ = other.addr.try_send(PairMoved(pair));
         }
     }
 
@@ -49,6 +61,22 @@ impl HostConnection {
             PairChange::Refused(failure) => warn!(%pair, why = failure.text, "pair refused"),
             PairChange::RefusedPeer(failure) => warn!(%pair, why = failure.text, "refused the peer's request"),
             PairChange::Deactivated(reason) => info!(%pair, reason = reason.as_str(), "pair ended"),
+        }
+    }
+}
+
+/// Nothing of the pair in this slot is on its way by classic S2S any more.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct TakePair(pub Slot);
+
+impl Handler<TakePair> for HostConnection {
+    type Result = ();
+
+    fn handle(&mut self, TakePair(slot): TakePair, ctx: &mut Self::Context) {
+        let is_active = |link: &Link| link.wired.borrow().stream.is_active(slot);
+        if self.link.as_ref().is_some_and(is_active) {
+            self.route_up(slot, ctx);
         }
     }
 }

@@ -43,7 +43,12 @@ impl HostConnection {
         let metrics = Arc::clone(&self.shared.metrics);
         let mut seconds = || self.begun.remove(&slot).map(|since| now().instant.duration_since(since).as_secs_f64());
         match change {
-            PairChange::Activated { initiated, .. } => metrics.activation(*initiated, "active", seconds()),
+            PairChange::Activated { initiated, .. } => {
+                metrics.activation(*initiated, "active", seconds());
+                if let Some(pair) = self.pair_of(slot) {
+                    self.shared.pinned.activated(&pair.remote);
+                }
+            }
             PairChange::Refused(failure) | PairChange::RefusedPeer(failure) => {
                 let initiated = matches!(change, PairChange::Refused(_));
                 let _ = seconds();

@@ -1,6 +1,6 @@
 //! Dials the component port of a server of ours (XEP-0114).
 
-use std::time::Duration;
+use std::net::SocketAddr;
 
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use bytes::Bytes;
@@ -11,25 +11,34 @@ use tokio::net::TcpStream;
 use tracing::warn;
 
 use super::LocalLink;
+use super::servers::REDIAL;
 use crate::Attach;
 
 impl LocalLink {
     pub(super) fn dial_later(&mut self, ctx: &mut Context<Self>) {
-        if matches!(self.attach(), Some(Attach::DialComponent { .. })) {
-            ctx.run_later(REDIAL, |this, ctx| this.dial(ctx));
-        }
+        ctx.run_later(REDIAL, |this, ctx| this.dial(ctx));
     }
 
     pub(super) fn attach(&self) -> Option<Attach> {
         self.shared.config().locals.get(self.entry).map(|local| local.attach.clone())
     }
 
+    /// Dials the server, where it is attached that way, and is not attached yet.
     pub(super) fn dial(&mut self, ctx: &mut Context<Self>) {
         if self.link.is_some() || self.draining {
             return;
         }
-        let Some(Attach::DialComponent { address, name, secret }) = self.attach() else { return };
-        let (dialler, limits) = (Dialler::new(&name, secret), self.shared.config().limits.clone());
+        match self.attach() {
+            Some(Attach::DialComponent { address, name, secret, .. }) => {
+                self.dial_component(address, &name, secret, ctx)
+            }
+            Some(Attach::S2s(loopback)) => self.attach_by_s2s(&loopback, ctx),
+            Some(Attach::Component { .. } | Attach::NotBuilt(_)) | None => (),
+        }
+    }
+
+    fn dial_component(&mut self, address: SocketAddr, name: &str, secret: Secret, ctx: &mut Context<Self>) {
+        let (dialler, limits) = (Dialler::new(name, secret), self.shared.config().limits.clone());
         let dialled = async move {
             let handshake = dial(address, dialler, limits.stanza_bytes);
             let late = || "no answer in time".to_owned();
@@ -49,25 +58,17 @@ impl LocalLink {
     }
 }
 
-/// Between attempts to reach a server that we dial.
-const REDIAL: Duration = Duration::from_secs(2);
-
 /// Sees whether a component port takes this name and secret, and leaves again.
 ///
 /// # Errors
 /// Why not, in words.
-pub async fn try_component(
-    address: std::net::SocketAddr,
-    name: &str,
-    secret: Secret,
-    stanza_bytes: usize,
-) -> Result<(), String> {
+pub async fn try_component(address: SocketAddr, name: &str, secret: Secret, stanza_bytes: usize) -> Result<(), String> {
     dial(address, Dialler::new(name, secret), stanza_bytes).await.map(drop)
 }
 
 /// Attaches to a component port (XEP-0114, dialling side).
 async fn dial(
-    address: std::net::SocketAddr,
+    address: SocketAddr,
     (mut dialler, header): (Dialler, Bytes),
     stanza_bytes: usize,
 ) -> Result<(Stream, Framer), String> {

@@ -9,7 +9,7 @@ use heteronym_proto::stanza;
 use heteronym_proto::stanza_error::{Condition, bounce};
 use tracing::{debug, warn};
 
-use super::LocalLink;
+use super::{LocalLink, ToRoute};
 use crate::classic_stream::ClassicStream;
 use crate::host_connection::HostConnection;
 use crate::{Gauge, Shared};
@@ -22,11 +22,20 @@ pub(super) const QUEUE_BYTES: usize = 32 << 20;
 pub struct LocalHandle {
     /// Its actor.
     pub addr: Addr<LocalLink>,
-    /// The bytes on their way to it.
+    /// The bytes on their way to its server.
     pub gauge: Arc<Gauge>,
+    /// The bytes on their way from its server by loopback S2S.
+    pub intake: Arc<Gauge>,
 }
 
 impl LocalHandle {
+    /// Hands over what a stream of the server has brought; whether there is an actor to take it.
+    pub(crate) fn route(&self, stanzas: ToRoute) -> bool {
+        let bytes = stanzas.bytes;
+        self.intake.posted(bytes);
+        self.addr.try_send(stanzas).is_ok()
+    }
+
     /// Hands stanzas over; gives them back where there is no room or no actor.
     pub fn deliver(&self, deliver: Deliver) -> Result<(), Deliver> {
         let bytes = deliver.bytes();

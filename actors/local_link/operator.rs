@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use actix::{Context, Handler, Message};
-use heteronym_proto::local_stream::LocalStream;
 use heteronym_proto::status::{QueuePlace, QueueStatus};
 
-use super::LocalLink;
+use super::{LocalLink, core};
 use crate::{Attach, Config};
 
 /// Another configuration counts from now on.
@@ -23,8 +22,8 @@ impl Handler<Reconfigure> for LocalLink {
     type Result = ();
 
     fn handle(&mut self, Reconfigure { before, config }: Reconfigure, ctx: &mut Self::Context) {
-        let (host, hosted) = (config.host.clone(), Arc::clone(&config.hosted));
-        self.core = LocalStream::new(host, hosted, self.entry, config.limits.stanza_bytes);
+        self.core = core(&config, self.entry);
+        self.servers.reconfigure();
         if let Some(link) = &mut self.link {
             link.framer.set_max_bytes(config.limits.stanza_bytes);
         }
@@ -39,11 +38,12 @@ impl LocalLink {
     /// The link there is leads elsewhere from now on.
     fn attach_anew(&mut self, attach: &Attach, ctx: &mut Context<Self>) {
         self.last_error = None;
-        match (&self.link, attach) {
-            // It dials again once the link has ended, where it is to.
-            (Some(_), _) => self.end_link(None, ctx),
-            (None, Attach::DialComponent { .. }) => self.dial(ctx),
-            (None, Attach::Component { .. } | Attach::NotBuilt(_)) => (),
+        // It dials again once what there is has ended, where it is to.
+        self.end_streams();
+        self.end_link(None, ctx);
+        match attach {
+            Attach::DialComponent { .. } | Attach::S2s(_) => self.dial(ctx),
+            Attach::Component { .. } | Attach::NotBuilt(_) => (),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! What waits for a server: while there is a link, to be written; while there is none, for the grace.
 
 use std::collections::VecDeque;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,8 +19,12 @@ use crate::{Gauge, Shared};
 impl LocalLink {
     /// Queues stanzas for the link, or lets them wait for one.
     pub(super) fn enqueue(&mut self, from: Origin, stanzas: Vec<Delivered>) {
-        let (now, from) = (crate::now().instant, Rc::new(from));
-        let waiting = stanzas.into_iter().map(|stanza| Waiting { since: now, from: from.clone(), stanza });
+        let (now, from) = (crate::now().instant, Arc::new(from));
+        if let (None, Some(stream)) = (&self.link, &self.servers.out) {
+            self.stanzas_out += stanzas.len() as u64;
+            return self.send_to_server(stream, &from, stanzas);
+        }
+        let waiting = stanzas.into_iter().map(|stanza| Waiting { since: now, from: Arc::clone(&from), stanza });
         if let Some(link) = &self.link {
             let mut out = link.out.borrow_mut();
             for waiting in waiting {
@@ -45,13 +48,17 @@ impl LocalLink {
         let (now, grace) = (crate::now().instant, self.shared.config().limits.local_link_grace);
         while let Some(waiting) = self.waiting.pop_front_if(|waiting| now >= waiting.since + grace) {
             self.waiting_bytes -= waiting.stanza.bytes.len();
-            hand_back(&self.shared, waiting, UndeliveredReason::DomainUnavailable);
+            self.returned = self.returned.saturating_sub(1);
+            self.hand_back(&waiting);
+        }
+        if self.is_up() {
+            return;
         }
         self.gauge.queued_is(self.waiting_bytes);
-        if let (Some(first), None) = (self.waiting.front(), &self.link) {
+        if let Some(first) = self.waiting.front() {
             let wait = (first.since + grace).saturating_duration_since(now) + Duration::from_millis(1);
             ctx.run_later(wait, |this, ctx| {
-                if this.link.is_none() {
+                if !this.is_up() {
                     this.watch_waiting(ctx);
                 }
             });
@@ -61,17 +68,26 @@ impl LocalLink {
     /// Hands back everything that waits: there will be no other link.
     pub(super) fn hand_back_all(&mut self) {
         for waiting in std::mem::take(&mut self.waiting) {
-            hand_back(&self.shared, waiting, UndeliveredReason::DomainUnavailable);
+            self.hand_back(&waiting);
         }
-        self.waiting_bytes = 0;
+        (self.waiting_bytes, self.returned) = (0, 0);
         self.gauge.queued_is(0);
+    }
+
+    fn hand_back(&self, Waiting { from, stanza, .. }: &Waiting) {
+        hand_back(&self.shared, from, stanza.n, &stanza.bytes, UndeliveredReason::DomainUnavailable);
+    }
+
+    /// Whether the server can be given stanzas now.
+    pub(super) fn is_up(&self) -> bool {
+        self.link.is_some() || self.servers.out.is_some()
     }
 }
 
 pub(super) struct Waiting {
     pub(super) since: Instant,
     /// Shared by all stanzas of one message.
-    pub(super) from: Rc<Origin>,
+    pub(super) from: Arc<Origin>,
     pub(super) stanza: Delivered,
 }
 
@@ -110,22 +126,18 @@ impl Source for OutQueue {
     }
 }
 
-fn hand_back(shared: &Shared, waiting: Waiting, reason: UndeliveredReason) {
-    match &*waiting.from {
+/// Tells where a stanza came from that it was not delivered.
+pub(crate) fn hand_back(shared: &Shared, from: &Origin, n: u64, stanza: &Bytes, reason: UndeliveredReason) {
+    match from {
         Origin::Host(from) => {
-            let _ = from.try_send(Undeliverable { n: waiting.stanza.n, reason });
+            let _ = from.try_send(Undeliverable { n, reason });
         }
         Origin::Classic(from) => {
-            let _ = from.try_send(NotDelivered(waiting.stanza.bytes));
+            let _ = from.try_send(NotDelivered(stanza.clone()));
         }
         Origin::Inside => {
             let text = "the domain's server is down";
-            bounce_to_sender(
-                shared,
-                &waiting.stanza.bytes,
-                (Condition::RemoteServerTimeout, "domain-unavailable"),
-                text,
-            );
+            bounce_to_sender(shared, stanza, (Condition::RemoteServerTimeout, "domain-unavailable"), text);
         }
     }
 }
@@ -137,7 +149,7 @@ impl Handler<Deliver> for LocalLink {
         self.gauge.received(deliver.bytes());
         let was_empty = self.waiting.is_empty();
         self.enqueue(deliver.from, deliver.stanzas);
-        if self.link.is_none() && was_empty {
+        if !self.is_up() && was_empty {
             self.watch_waiting(ctx);
         }
     }

@@ -18,15 +18,17 @@ use crate::classic_stream::ClassicHandle;
 use crate::host_connection::{Batch, LinkHandle};
 use crate::metrics::Direction;
 use crate::router::Unrouted;
+use crate::shell::Gate;
 use crate::{Gauge, Shared};
 
 impl LocalLink {
-    pub(super) fn dispatch(&mut self, outgoing: Outgoing) {
+    /// Sends what one read brought; what was read from pauses at `gate` for a destination that is full.
+    pub(super) fn dispatch(&mut self, outgoing: Outgoing, gate: Option<&Gate>) {
         self.batches += 1;
         let Outgoing { links, classics, locals, router, answers } = outgoing;
         let config = self.shared.config();
         for (link, stanzas, bytes) in links {
-            self.pause_for(&link.gauge);
+            pause(gate, &link.gauge);
             if let Err(stanzas) = link.send(stanzas, bytes, &config.limits) {
                 for (_, stanza) in stanzas {
                     let text = "the connection to the other host is full";
@@ -35,6 +37,7 @@ impl LocalLink {
             }
         }
         for (stream, stanzas) in classics {
+            pause(gate, &stream.gauge);
             self.send_by_classic(&stream, stanzas);
         }
         for (entry, stanzas) in locals {
@@ -44,19 +47,12 @@ impl LocalLink {
             self.ask_router(router);
         }
         if !answers.is_empty() {
+            pause(gate, &self.gauge);
             self.answer(answers);
         }
     }
 
-    /// The server is not read while this destination is full.
-    fn pause_for(&self, destination: &Arc<Gauge>) {
-        if let Some(own) = &self.link {
-            own.gate.shut_if_full(destination);
-        }
-    }
-
     fn send_by_classic(&mut self, stream: &ClassicHandle, stanzas: Vec<(Pair, Bytes)>) {
-        self.pause_for(&stream.gauge);
         let limits = &self.shared.config().limits;
         for (_, stanza) in stream.send(stanzas, limits).err().unwrap_or_default() {
             let text = "the connection to the other server is full";
@@ -67,7 +63,6 @@ impl LocalLink {
     /// A server that does not read its answers is read no faster than it reads; past the bound they
     /// are dropped.
     fn answer(&mut self, answers: Vec<Bytes>) {
-        self.pause_for(&self.gauge);
         if self.gauge.bytes() > QUEUE_BYTES {
             return warn!(local = self.name(), "answers were dropped: the server does not read");
         }
@@ -100,6 +95,12 @@ impl LocalLink {
                 bounce_to_sender(&self.shared, &stanza, (Condition::ResourceConstraint, "router-busy"), text);
             }
         }
+    }
+}
+
+fn pause(gate: Option<&Gate>, destination: &Arc<Gauge>) {
+    if let Some(gate) = gate {
+        gate.shut_if_full(destination);
     }
 }
 

@@ -18,10 +18,10 @@ impl Handler<GetStatus> for LocalLink {
         let config = self.shared.config();
         let local = config.locals.get(self.entry).filter(|local| !local.gone)?;
         let written = self.link.as_ref().map_or(0, |link| link.out.borrow().written);
-        let state = match (&self.link, &local.attach) {
-            (Some(_), _) => LocalState::Up,
-            (None, Attach::DialComponent { .. }) => LocalState::Connecting,
-            (None, Attach::Component { .. } | Attach::NotBuilt(_)) => LocalState::Down,
+        let state = match (self.is_up(), &local.attach) {
+            (true, _) => LocalState::Up,
+            (false, Attach::DialComponent { .. } | Attach::S2s(_)) => LocalState::Connecting,
+            (false, Attach::Component { .. } | Attach::NotBuilt(_)) => LocalState::Down,
         };
         Some(LocalStatus {
             name: local.name.clone(),

@@ -1,58 +1,95 @@
 //! Pairs without federation: which stream of classic S2S carries them, and what streams tell.
 
+use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use actix::{Addr, AsyncContext, Context, Handler, Message};
+use actix::{AsyncContext, Context, Handler, Message, MessageResult};
 use bytes::Bytes;
 use heteronym_net::random;
-use heteronym_proto::classic::remotes::{Next, StreamId};
+use heteronym_proto::classic::remotes::{Failure, Next, StreamId};
 use heteronym_proto::name::Name;
 use heteronym_proto::pair::Pair;
 use heteronym_proto::routes::Route;
 use heteronym_proto::stanza_error::Condition;
+use heteronym_proto::way::Instead;
 use tracing::info;
 
 use super::Router;
 use super::links::pair_of;
-use crate::classic_stream::{ClassicHandle, ClassicStream, Start};
+use crate::classic_stream::{ClassicHandle, ClassicStream, EndStream, Start};
 use crate::local_link::bounce_to_sender;
 use crate::now;
 
+/// A stream that is open.
+pub(super) struct StreamEntry {
+    pub(super) handle: ClassicHandle,
+    /// Where its server is, if further domains of that server may share it.
+    shares: Option<(SocketAddr, Shares)>,
+}
+
+/// What decides whether another domain may share a stream (XEP-0220: target multiplexing).
+#[derive(Clone, Debug)]
+pub struct Shares {
+    /// The server's certificates, leaf first.
+    pub chain: Arc<Vec<Vec<u8>>>,
+    /// They proved the domain that the stream was dialled for: then they have to prove the other one too.
+    pub certified: bool,
+}
+
 impl Router {
-    /// Hands a pair's stanzas to a stream, or lets them wait for one. `instead` says why not to a link.
-    pub(super) fn by_classic(&mut self, pair: &Pair, instead: Arc<str>, ctx: &mut Context<Self>) {
+    /// Hands a pair's stanzas to a stream, or lets them wait for one.
+    pub(super) fn by_classic(&mut self, pair: &Pair, instead: Arc<Instead>, ctx: &mut Context<Self>) {
         match self.remotes.next(pair, now().instant) {
-            Next::Use(id) => self.hand_to_stream(id, pair),
+            Next::Use(id) if self.streams.contains_key(&id) => self.hand_to_stream(id, pair),
+            Next::Use(id) => {
+                // It has ended, and was not told apart.
+                self.remotes.retire(id);
+                self.by_classic(pair, instead, ctx);
+            }
             Next::Dial => {
-                info!(%pair, "no federation: dialling by classic S2S");
-                let id = ClassicStream::launch(&self.shared, &ctx.address(), Start::Dial(pair.clone()));
-                self.remotes.dialling(&pair.remote, id);
+                info!(%pair, why = instead.why, "dialling by classic S2S");
+                let start = Start::Dial { pair: pair.clone(), alone: false };
+                self.dial_stream(pair, start, ctx);
                 self.wait_for_stream(pair, instead);
             }
-            Next::Wait => {
-                self.wait_for_stream(pair, instead);
-            }
-            Next::Pause(_, condition, why) => self.unreachable(pair, &instead, condition, &why),
+            Next::Wait => self.wait_for_stream(pair, instead),
+            Next::Pause(failure) => self.unreachable(pair, &instead, &failure),
         }
     }
 
+    fn dial_stream(&mut self, pair: &Pair, start: Start, ctx: &Context<Self>) {
+        let id = ClassicStream::launch(&self.shared, &ctx.address(), start);
+        self.remotes.dialling(&pair.remote, id);
+    }
+
     fn hand_to_stream(&mut self, id: StreamId, pair: &Pair) {
-        let Some(stream) = self.streams.get(&id) else { return };
+        let Some(StreamEntry { handle, .. }) = self.streams.get(&id) else { return };
+        let (stream, limits) = (handle.clone(), &self.shared.config().limits);
         let stanzas = self.waiting.take(pair).into_iter().map(|stanza| (pair.clone(), stanza)).collect();
-        if let Err(full) = stream.send(stanzas, &self.shared.config().limits) {
+        if let Err(full) = stream.send(stanzas, limits) {
             let stanzas = full.into_iter().map(|(_, stanza)| stanza).collect();
             let text = "the connection to the other server is full";
             self.bounce(stanzas, (Condition::ResourceConstraint, "classic-queue-full"), text);
         }
+        let route = Route::Classic { stream, pair: pair.clone() };
+        self.shared.routes.insert_unless(pair.clone(), route, |before| match before {
+            Route::Link { .. } => true,
+            Route::Classic { .. } | Route::Local { .. } => false,
+        });
         self.settle(pair);
     }
 
-    fn wait_for_stream(&mut self, pair: &Pair, instead: Arc<str>) {
+    fn wait_for_stream(&mut self, pair: &Pair, instead: Arc<Instead>) {
         self.for_classic.entry(pair.remote.clone()).or_default().insert(pair.clone(), instead);
     }
 
-    fn unreachable(&mut self, pair: &Pair, instead: &str, condition: Condition, why: &str) {
-        let text = format!("{}: {instead}, and classic S2S failed: {why}", pair.remote);
+    fn unreachable(&mut self, pair: &Pair, instead: &Instead, failure: &Failure) {
+        let condition = match failure.condition {
+            Condition::RemoteServerNotFound => instead.not_found,
+            other => other,
+        };
+        let text = format!("{}: {}, and classic S2S failed: {}", pair.remote, instead.why, failure.why);
         self.bounce_pair(pair, (condition, "classic"), &text);
     }
 
@@ -62,18 +99,46 @@ impl Router {
             self.by_classic(&pair, instead, ctx);
         }
     }
+
+    /// Why a pair that waits for a classic stream has none yet.
+    pub(super) fn why_no_stream(&self, pair: &Pair) -> Option<String> {
+        let instead = self.for_classic.get(&pair.remote)?.get(pair)?;
+        Some(format!("{}; its server is being dialled by classic S2S", instead.why))
+    }
 }
 
 /// A stream is open.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct ClassicOpen(pub ClassicHandle);
+pub struct ClassicOpen {
+    /// The stream.
+    pub stream: ClassicHandle,
+    /// Where its server is, and what that server has shown, where further domains of it may share the stream.
+    pub shares: Option<(SocketAddr, Shares)>,
+}
 
 impl Handler<ClassicOpen> for Router {
     type Result = ();
 
-    fn handle(&mut self, ClassicOpen(stream): ClassicOpen, _: &mut Self::Context) {
-        self.streams.insert(stream.id, stream);
+    fn handle(&mut self, ClassicOpen { stream, shares }: ClassicOpen, _: &mut Self::Context) {
+        self.streams.insert(stream.id, StreamEntry { handle: stream, shares });
+    }
+}
+
+/// Is there a stream to one of these addresses that another domain may share?
+#[derive(Message)]
+#[rtype(result = "Option<(StreamId, Shares)>")]
+pub struct FindShared(pub Vec<SocketAddr>);
+
+impl Handler<FindShared> for Router {
+    type Result = MessageResult<FindShared>;
+
+    fn handle(&mut self, FindShared(addresses): FindShared, _: &mut Self::Context) -> Self::Result {
+        let found = self.streams.iter().find_map(|(id, entry)| {
+            let (address, shares) = entry.shares.as_ref()?;
+            addresses.contains(address).then(|| (*id, shares.clone()))
+        });
+        MessageResult(found)
     }
 }
 
@@ -82,7 +147,7 @@ impl Handler<ClassicOpen> for Router {
 #[rtype(result = "()")]
 pub struct ClassicUp {
     /// The stream.
-    pub stream: ClassicHandle,
+    pub id: StreamId,
     /// The pair.
     pub pair: Pair,
     /// Whether further pairs may be let in there, by dialback.
@@ -92,12 +157,12 @@ pub struct ClassicUp {
 impl Handler<ClassicUp> for Router {
     type Result = ();
 
-    fn handle(&mut self, ClassicUp { stream, pair, grows }: ClassicUp, ctx: &mut Self::Context) {
-        self.remotes.opened(&pair, stream.id, grows);
-        let found = self.shared.routes.find(pair.local.as_str(), pair.remote.as_str());
-        if !matches!(found.as_deref(), Some(Route::Link { .. })) {
-            self.shared.routes.insert(pair.clone(), Route::Classic { stream, pair: pair.clone() });
+    fn handle(&mut self, ClassicUp { id, pair, grows }: ClassicUp, ctx: &mut Self::Context) {
+        // Of a stream that carries nothing more, nobody needs to know.
+        if self.moving.values().any(|moving| moving.stream == id) {
+            return;
         }
+        self.remotes.opened(&pair, id, grows);
         self.look_again(&pair.remote, ctx);
     }
 }
@@ -120,18 +185,22 @@ impl Handler<ClassicDown> for Router {
     type Result = ();
 
     fn handle(&mut self, ClassicDown { id, pair, why, waiting }: ClassicDown, ctx: &mut Self::Context) {
+        self.shared.routes.remove_if(&pair, |route| match route {
+            Route::Classic { stream, .. } => stream.id == id,
+            Route::Link { .. } | Route::Local { .. } => false,
+        });
+        if self.remotes.is_guest(&pair.remote, id) {
+            // On a stream that another domain was dialled for; it may have its own.
+            self.remotes.retire_for(&pair.remote, id);
+            self.wait_again(&pair, waiting);
+            let instead = Instead { why: why.clone(), not_found: Condition::RemoteServerTimeout };
+            self.wait_for_stream(&pair, instead.into());
+            return self.dial_stream(&pair, Start::Dial { pair: pair.clone(), alone: true }, ctx);
+        }
         let text = format!("{}: classic S2S failed: {why}", pair.remote);
         self.bounce(waiting, (Condition::RemoteServerTimeout, "classic"), &text);
-        if self.streams.get(&id).is_some_and(|_| self.remotes.is_dialling(&pair.remote, id)) {
-            self.remotes.ended(
-                &pair.remote,
-                id,
-                (Condition::RemoteServerTimeout, &why),
-                now().instant,
-                random::bytes::<1>()[0],
-            );
-            self.look_again(&pair.remote, ctx);
-        }
+        self.remotes.refused(&pair, id, (Condition::RemoteServerTimeout, &why), now().instant);
+        self.look_again(&pair.remote, ctx);
     }
 }
 
@@ -143,35 +212,59 @@ pub struct ClassicEnded {
     pub id: StreamId,
     /// The pair that we dialled it for.
     pub dialled: Option<Pair>,
-    /// The remote domains that it served.
-    pub remotes: Vec<Name>,
-    /// Why: for senders, where it was never open, and for the operator.
-    pub why: (Condition, String),
+    /// The pairs that it served.
+    pub pairs: Vec<Pair>,
+    /// How.
+    pub why: Ending,
     /// What may not have arrived, by pair, in order.
     pub unsent: Vec<(Pair, Vec<Bytes>)>,
+}
+
+/// How a stream ended.
+pub enum Ending {
+    /// There was one to share already: it was not opened.
+    Shared(StreamId),
+    /// What senders are told, where it was never open, and for the operator.
+    Ended(Condition, String),
 }
 
 impl Handler<ClassicEnded> for Router {
     type Result = ();
 
     fn handle(&mut self, ended: ClassicEnded, ctx: &mut Self::Context) {
-        let ClassicEnded { id, dialled, mut remotes, why, unsent } = ended;
+        let ClassicEnded { id, dialled, mut pairs, why, unsent } = ended;
         self.streams.remove(&id);
-        remotes.extend(dialled.map(|pair| pair.remote));
-        remotes.sort();
-        remotes.dedup();
-        for remote in &remotes {
-            self.remotes.ended(remote, id, (why.0, &why.1), now().instant, random::bytes::<1>()[0]);
+        pairs.extend(dialled.clone());
+        match (&why, &dialled) {
+            (Ending::Shared(other), Some(pair)) if self.streams.contains_key(other) => {
+                self.remotes.shared(pair, id, *other);
+            }
+            // The other one has ended meanwhile.
+            (Ending::Shared(_), Some(pair)) => {
+                return self.dial_stream(pair, Start::Dial { pair: pair.clone(), alone: true }, ctx);
+            }
+            (Ending::Shared(_), None) => (),
+            (Ending::Ended(condition, text), _) => {
+                for pair in &pairs {
+                    self.remotes.ended(pair, id, (*condition, text), now().instant, random::bytes::<1>()[0]);
+                }
+            }
         }
         if self.drain.is_some() {
             let stanzas = unsent.into_iter().flat_map(|(_, stanzas)| stanzas).collect();
             self.bounce(stanzas, (Condition::RemoteServerTimeout, "shutdown"), "this router shuts down");
             return self.finish_drain_if_done(ctx);
         }
-        for (pair, stanzas) in unsent {
-            self.wait_again(&pair, stanzas);
-            self.find_way(&pair, ctx);
+        for (pair, stanzas) in &unsent {
+            self.wait_again(pair, stanzas.clone());
         }
+        self.moved(id, ctx);
+        for (pair, _) in &unsent {
+            self.find_way(pair, ctx);
+        }
+        let mut remotes: Vec<Name> = pairs.into_iter().map(|pair| pair.remote).collect();
+        remotes.sort();
+        remotes.dedup();
         for remote in &remotes {
             self.look_again(remote, ctx);
         }
@@ -196,12 +289,11 @@ impl Handler<Reply> for Router {
 }
 
 /// The streams that there are, by id.
-pub(super) type Streams = std::collections::HashMap<StreamId, ClassicHandle>;
+pub(super) type Streams = HashMap<StreamId, StreamEntry>;
 
 /// Ends every stream, behind what may be sent.
 pub(super) fn end_all(streams: &Streams) {
     for stream in streams.values() {
-        let addr: &Addr<ClassicStream> = &stream.addr;
-        let _ = addr.try_send(crate::classic_stream::EndStream);
+        let _ = stream.handle.addr.try_send(EndStream);
     }
 }

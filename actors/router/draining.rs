@@ -1,8 +1,10 @@
 //! The end of everything, in order.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseFuture, WrapFuture};
+use futures_util::FutureExt;
 use futures_util::future::join_all;
 use heteronym_proto::pair::Pair;
 use heteronym_proto::stanza_error::Condition;
@@ -31,7 +33,9 @@ impl Router {
                 }
             }));
             let finished = async { tokio::time::timeout(DRAIN, finished).await.is_ok() };
-            ctx.spawn(finished.into_actor(self).map(|_, _, ctx| {
+            let pinned = Arc::clone(&self.shared.pinned);
+            let saved = finished.then(|_| actix_rt::task::spawn_blocking(move || pinned.save()));
+            ctx.spawn(saved.into_actor(self).map(|_, _, ctx| {
                 let _ = done.send(());
                 ctx.stop();
             }));

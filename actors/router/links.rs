@@ -1,13 +1,11 @@
 //! What links tell: ready, chosen, alive, ended.
 
-use std::collections::HashMap;
-
 use actix::prelude::SendError;
 use actix::{AsyncContext, Context, Handler, Message};
 use bytes::Bytes;
 use heteronym_net::random;
 use heteronym_proto::checker::Scope;
-use heteronym_proto::link_choice::{LinkAction, LinkChoice, LinkId};
+use heteronym_proto::link_choice::{LinkAction, LinkId};
 use heteronym_proto::name::Name;
 use heteronym_proto::pair::Pair;
 use heteronym_proto::registry::Target;
@@ -41,10 +39,12 @@ impl Router {
 
     /// Hands everything that waits for a host to its link. Of a link that has ended just now, it comes
     /// back as [`Stranded`].
-    pub(super) fn flush(&mut self, name: &Name, link: LinkId, ctx: &Context<Self>) {
+    pub(super) fn flush(&mut self, name: &Name, link: LinkId, ctx: &mut Context<Self>) {
         let Some(to) = self.links.get(&link).map(|entry| entry.link.addr.clone()) else { return };
         let Some(host) = self.hosts.get_mut(name) else { return };
         let pairs: Vec<Pair> = host.pairs.drain().map(|(pair, _)| pair).collect();
+        let movers: Vec<Name> = host.movers.drain().collect();
+        movers.iter().for_each(|domain| self.move_domain(domain, ctx));
         for pair in pairs {
             if self.wanted.remove(&pair).is_some() {
                 let _ = to.try_send(OfOperator::Activate(pair.clone()));
@@ -87,14 +87,14 @@ impl Router {
         }
     }
 
-    /// Our dial failed: pairs with several targets look at all of them again, the others wait for the
-    /// next dial.
+    /// Our dial failed: the pairs look for another target, or go by classic S2S where they may; the others
+    /// wait for the next dial.
     pub(super) fn dial_failed(&mut self, name: &Name, why: String, ctx: &mut Context<Self>) {
         let Some(host) = self.hosts.get_mut(name) else { return };
         host.choice.dial_failed(now().instant, random::bytes::<1>()[0]);
         host.last_error = Some(why);
-        let movable: Vec<_> = host.pairs.extract_if(|_, targets| targets.len() > 1).collect();
-        for (pair, targets) in movable {
+        let waiting: Vec<_> = host.pairs.drain().collect();
+        for (pair, targets) in waiting {
             self.wait_for_host(pair, targets, ctx);
         }
     }
@@ -117,13 +117,9 @@ impl Handler<LinkReady> for Router {
 
     fn handle(&mut self, LinkReady { link, peer, ours }: LinkReady, ctx: &mut Self::Context) {
         let (id, us) = (link.id, self.shared.config().host.clone());
-        let host = self.hosts.entry(peer.clone()).or_insert_with(|| Host {
-            choice: LinkChoice::new(&us, &peer),
-            // Nobody has named it yet: the port is only for the case that nobody will.
-            target: Target { host: peer.clone(), ports: vec![5270], priority: 0 },
-            pairs: HashMap::new(),
-            last_error: None,
-        });
+        // Nobody has named it yet: the port is only for the case that nobody will.
+        let target = || Target { host: peer.clone(), ports: vec![5270], priority: 0 };
+        let host = self.hosts.entry(peer.clone()).or_insert_with(|| Host::new(&us, target()));
         host.last_error = None;
         let actions = host.choice.ready(now().instant, id, ours);
         self.links.insert(id, LinkEntry { peer: peer.clone(), link });

@@ -12,7 +12,7 @@ use tracing::info;
 
 use super::Router;
 use crate::host_connection::{Decide, OfOperator};
-use crate::{host_connection, local_link, now};
+use crate::{classic_stream, host_connection, local_link, now};
 
 /// Closes the connections to a peer host, in order. How many there were.
 #[derive(Message)]
@@ -82,16 +82,25 @@ impl Handler<GetQueues> for Router {
 
     fn handle(&mut self, GetQueues: GetQueues, _: &mut Self::Context) -> Self::Result {
         let mut queues = self.own_queues();
+        let streams: Vec<_> = self.streams.values().map(|stream| stream.handle.addr.clone()).collect();
         let links: Vec<_> = self.links.values().map(|entry| entry.link.addr.clone()).collect();
         let locals = self.shared.locals.all();
         Box::pin(async move {
             let of_links = join_all(links.iter().map(|link| link.send(host_connection::GetQueues))).await;
             queues.extend(of_links.into_iter().filter_map(Result::ok).flatten());
+            let of_streams = join_all(streams.iter().map(|stream| stream.send(classic_stream::GetQueues))).await;
+            queues.extend(of_streams.into_iter().filter_map(Result::ok).flatten().map(classic_queue));
             let of_locals = join_all(locals.iter().map(|local| local.addr.send(local_link::GetQueue))).await;
             queues.extend(of_locals.into_iter().filter_map(|answer| answer.ok().flatten()));
             queues
         })
     }
+}
+
+fn classic_queue((pair, count, bytes, since): (Pair, usize, usize, Instant)) -> QueueStatus {
+    let oldest = now().instant.saturating_duration_since(since);
+    let why = "the other server does not read, or has not let the domain in yet".to_owned();
+    QueueStatus { place: QueuePlace::Classic, name: None, pair: Some(pair), count, bytes, oldest, why }
 }
 
 impl Router {

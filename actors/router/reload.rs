@@ -8,13 +8,14 @@ use heteronym_net::trust::Roots;
 use heteronym_proto::name::Name;
 use heteronym_proto::pair::Pair;
 use heteronym_proto::routes::Route;
+use heteronym_proto::way::Admission;
 use tracing::info;
 
 use super::Router;
-use crate::classic_stream::ClassicHandle;
+use crate::classic_stream::{ClassicHandle, EndStream};
 use crate::crypto::KeyOf;
 use crate::host_connection::{LinkHandle, OfOperator};
-use crate::{Config, Tls, local_link, registry};
+use crate::{Config, Tls, classic_stream, local_link, registry};
 
 /// Everything that a reload replaces. Entries keep their places; those that are gone say so.
 #[derive(Message)]
@@ -47,11 +48,32 @@ impl Handler<Reload> for Router {
         }
         self.hosts.values_mut().for_each(|host| host.choice.forget_failures());
         self.remotes.forget_pauses();
+        self.shared.pinned.set_life(config.pin);
+        self.reconfigure_streams();
         info!(locals = config.locals.iter().filter(|local| !local.gone).count(), "reloaded");
     }
 }
 
 impl Router {
+    /// Streams of classic S2S with domains that it may not be used for any more end.
+    fn reconfigure_streams(&mut self) {
+        for stream in self.streams.values() {
+            let _ = stream.handle.addr.try_send(classic_stream::Reconfigure);
+        }
+        let may_not = |domain: &Name| matches!(self.shared.circumstances(domain).admission(), Admission::Never(_));
+        for id in self.remotes.streams_of(may_not) {
+            if let Some(stream) = self.streams.get(&id) {
+                let _ = stream.handle.addr.try_send(EndStream);
+            }
+            self.remotes.retire(id);
+        }
+        let config = self.shared.config();
+        self.shared.routes.remove_all(|pair, route| match route {
+            Route::Classic { .. } => may_not(&pair.remote) || !config.hosted.contains(pair.local.as_str()),
+            Route::Link { .. } | Route::Local { .. } => false,
+        });
+    }
+
     fn reconfigure_locals(&self, before: &Arc<Config>, config: &Arc<Config>, ctx: &mut Context<Self>) {
         for local in self.shared.locals.all() {
             let (before, config) = (Arc::clone(before), Arc::clone(config));

@@ -1,26 +1,39 @@
 //! What the status page and the readiness check say.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use actix::{Handler, Message, ResponseFuture};
 use futures_util::future::join_all;
+use heteronym_proto::classic::remotes::Failure;
+use heteronym_proto::classic::stream::PairTraffic;
 use heteronym_proto::name::Name;
 use heteronym_proto::pair::Pair;
 use heteronym_proto::pairs::PairState;
+use heteronym_proto::registry::Target;
 use heteronym_proto::status::{HostState, HostStatus, LocalState, PairStatus, Status, Totals, Via};
 
 use super::{Host, Router};
 use crate::classic_stream;
 use crate::host_connection;
 use crate::local_link;
+use crate::now;
 
 impl Router {
     pub(super) fn why_waiting(&self, pair: &Pair) -> String {
-        let Some((name, targets)) =
+        if let Some((name, targets)) =
             self.hosts.iter().find_map(|(name, host)| host.pairs.get(pair).map(|targets| (name, targets)))
-        else {
-            return format!("the look-up of {} has not ended", pair.remote);
-        };
+        {
+            return self.why_unreachable(name, targets);
+        }
+        if self.moving.contains_key(pair) {
+            return "its connection by classic S2S has not ended yet".to_owned();
+        }
+        self.why_no_stream(pair).unwrap_or_else(|| format!("the look-up of {} has not ended", pair.remote))
+    }
+
+    /// Why there is no link to the host that a pair waits for, nor to the others that would do.
+    pub(super) fn why_unreachable(&self, name: &Name, targets: &[Target]) -> String {
         let error = |host: &Name| self.hosts.get(host).and_then(|host| host.last_error.as_deref());
         let mut text = format!("the host {name} could not be reached: {}", error(name).unwrap_or("no answer yet"));
         for other in targets.iter().map(|target| &target.host).filter(|other| *other != name) {
@@ -43,14 +56,18 @@ impl Handler<GetStatus> for Router {
 
     fn handle(&mut self, GetStatus: GetStatus, _: &mut Self::Context) -> Self::Result {
         let links: Vec<_> = self.links.values().map(|entry| entry.link.addr.clone()).collect();
-        let streams: Vec<_> = self.streams.values().map(|stream| stream.addr.clone()).collect();
+        let streams: Vec<_> = self.streams.values().map(|stream| stream.handle.addr.clone()).collect();
         let locals = self.shared.locals.all();
         let hosts: Vec<HostStatus> =
             self.hosts.iter().filter_map(|(name, host)| host_without_link(name, host)).collect();
-        let waiting = self.waiting.pairs().map(|pair| waiting_pair(pair, self.why_waiting(pair)));
-        let inside =
-            self.shared.routes.local_pairs().into_iter().map(|(pair, stanzas)| steady_pair(pair, Via::Local, stanzas));
+        let waiting = self.waiting.pairs().map(|pair| self.waiting_pair(pair));
+        let failed = self.remotes.failures(now().instant).map(|(remote, failure)| failed_pair(remote, failure));
+        let inside = self.shared.routes.local_pairs().into_iter().map(|(pair, stanzas)| PairStatus {
+            stanzas_out: stanzas,
+            ..pair_status(pair, PairState::Active, Via::Local)
+        });
         let pairs: Vec<PairStatus> = waiting.chain(inside).collect();
+        let mut classic: HashMap<Pair, PairStatus> = failed.map(|status| (status.pair.clone(), status)).collect();
         Box::pin(async move {
             let mut status = Status { hosts, pairs, locals: Vec::new() };
             for answer in join_all(links.iter().map(|link| link.send(host_connection::GetStatus))).await {
@@ -60,10 +77,9 @@ impl Handler<GetStatus> for Router {
                 }
             }
             for answer in join_all(streams.iter().map(|stream| stream.send(classic_stream::GetPairs))).await {
-                status
-                    .pairs
-                    .extend(answer.unwrap_or_default().into_iter().map(|pair| steady_pair(pair, Via::Classic, 0)));
+                answer.unwrap_or_default().into_iter().for_each(|of| add_traffic(&mut classic, of));
             }
+            status.pairs.extend(classic.into_values());
             let answers = join_all(locals.iter().map(|local| local.addr.send(local_link::GetStatus))).await;
             status.locals = answers.into_iter().filter_map(|answer| answer.ok().flatten()).collect();
             status.hosts.sort_by(|a, b| a.name.cmp(&b.name));
@@ -86,17 +102,21 @@ impl Handler<GetTotals> for Router {
     fn handle(&mut self, GetTotals: GetTotals, _: &mut Self::Context) -> Self::Result {
         let links: Vec<_> = self.links.values().map(|entry| entry.link.clone()).collect();
         let locals = self.shared.locals.all();
+        let by_classic = self.for_classic.values().map(HashMap::len).sum::<usize>();
         let mut totals = Totals {
             router_bytes: self.waiting.bytes(),
             host_bytes: links.iter().map(|link| link.gauge.bytes()).sum(),
+            classic_bytes: self.streams.values().map(|stream| stream.handle.gauge.bytes()).sum(),
             local_bytes: locals.iter().map(|local| local.gauge.bytes()).sum(),
             ..Totals::default()
         };
         let without = self.hosts.iter().filter_map(|(name, host)| host_without_link(name, host));
         totals.hosts = without.map(|host| (host.state, 1)).collect();
         totals.pairs = vec![
-            (PairState::Resolving, Via::Federation, self.waiting.pairs().count()),
-            (PairState::Active, Via::Classic, self.shared.routes.classic_pairs()),
+            (PairState::Resolving, Via::Federation, self.waiting.pairs().count().saturating_sub(by_classic)),
+            (PairState::Requested, Via::Classic, by_classic),
+            (PairState::Active, Via::Classic, self.remotes.count_pairs()),
+            (PairState::Refused, Via::Classic, self.remotes.failures(now().instant).count()),
             (PairState::Active, Via::Local, self.shared.routes.local_pairs().len()),
         ];
         Box::pin(async move {
@@ -164,28 +184,43 @@ fn host_without_link(name: &Name, host: &Host) -> Option<HostStatus> {
     })
 }
 
-fn waiting_pair(pair: &Pair, why: String) -> PairStatus {
-    PairStatus {
-        pair: pair.clone(),
-        host: None,
-        state: PairState::Resolving,
-        via: Via::Federation,
-        stanzas_in: 0,
-        stanzas_out: 0,
-        activated_at: None,
-        expires_at: None,
-        last_error: Some(why),
+impl Router {
+    fn waiting_pair(&self, pair: &Pair) -> PairStatus {
+        let by_classic = self.for_classic.get(&pair.remote).is_some_and(|pairs| pairs.contains_key(pair));
+        let (state, via) = match by_classic {
+            true => (PairState::Requested, Via::Classic),
+            false => (PairState::Resolving, Via::Federation),
+        };
+        PairStatus { last_error: Some(self.why_waiting(pair)), ..pair_status(pair.clone(), state, via) }
     }
 }
 
-fn steady_pair(pair: Pair, via: Via, stanzas: u64) -> PairStatus {
+/// A pair that could not be reached by classic S2S a while ago.
+fn failed_pair(remote: &Name, failure: &Failure) -> PairStatus {
+    let pair = Pair { local: failure.local.clone(), remote: remote.clone() };
+    let last_error = Some(failure.why.clone());
+    PairStatus { last_error, ..pair_status(pair, PairState::Refused, Via::Classic) }
+}
+
+/// Adds what a pair has sent and got on one of its streams.
+fn add_traffic(pairs: &mut HashMap<Pair, PairStatus>, (pair, traffic): (Pair, PairTraffic)) {
+    let new = || pair_status(pair.clone(), PairState::Requested, Via::Classic);
+    let status = pairs.entry(pair.clone()).or_insert_with(new);
+    status.stanzas_in += traffic.stanzas_in;
+    status.stanzas_out += traffic.stanzas_out;
+    if traffic.open {
+        status.state = PairState::Active;
+    }
+}
+
+fn pair_status(pair: Pair, state: PairState, via: Via) -> PairStatus {
     PairStatus {
         pair,
         host: None,
-        state: PairState::Active,
+        state,
         via,
         stanzas_in: 0,
-        stanzas_out: stanzas,
+        stanzas_out: 0,
         activated_at: None,
         expires_at: None,
         last_error: None,

@@ -10,6 +10,7 @@ use crate::element::Element;
 use crate::identity::Identity;
 use crate::name::Name;
 use crate::refusal::Refusal;
+use crate::stanza_error::Condition;
 use crate::suite::Fingerprint;
 
 /// The namespace of the protocol, version 0.
@@ -201,6 +202,20 @@ words! {
         TooLarge => "too-large",
         /// Malformed, addressed with a domain of the receiver's own, or forbidden.
         Policy => "policy",
+    }
+}
+
+impl UndeliveredReason {
+    /// What a stanza is handed back with whose sender would get this condition.
+    #[must_use]
+    pub fn of(condition: Condition) -> Self {
+        if condition == Condition::ResourceConstraint {
+            Self::Overflow
+        } else if condition == Condition::PolicyViolation {
+            Self::TooLarge
+        } else {
+            Self::DomainUnavailable
+        }
     }
 }
 

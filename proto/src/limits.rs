@@ -42,6 +42,9 @@ impl Default for Limits {
 pub const CONTROL_BYTES: usize = 128 << 10;
 /// Bytes of a stream header or a negotiation element from somebody who is not authenticated yet.
 pub const UNAUTHENTICATED_BYTES: usize = 16 << 10;
+/// Bytes that a server of classic S2S may send in all before it has proved a domain: two headers, SASL and
+/// some keys.
+pub const UNAUTHENTICATED_TOTAL: u64 = 64 << 10;
 /// Bytes of the language of a stream: it is added to each of its stanzas that states none. Tags of
 /// 35 bytes are the longest that are in use (BCP 47 §4.4.1).
 pub const LANGUAGE_BYTES: usize = 64;

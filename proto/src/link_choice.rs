@@ -40,6 +40,8 @@ pub struct LinkChoice {
     probing: Option<Probing>,
     failures: u32,
     pause_until: Option<Instant>,
+    /// Our last dial failed, and no link was ready since.
+    unreached: bool,
 }
 
 #[derive(Debug)]
@@ -61,6 +63,7 @@ impl LinkChoice {
             probing: None,
             failures: 0,
             pause_until: None,
+            unreached: false,
         }
     }
 
@@ -86,6 +89,12 @@ impl LinkChoice {
         }
     }
 
+    /// Whether the host could not be reached when it was dialled last; a link that was lost says nothing.
+    #[must_use]
+    pub fn is_unreached(&self) -> bool {
+        self.unreached
+    }
+
     /// Until when no dial is made, after one that failed.
     #[must_use]
     pub fn paused_until(&self, now: Instant) -> Option<Instant> {
@@ -96,6 +105,7 @@ impl LinkChoice {
     pub fn forget_failures(&mut self) {
         self.failures = 0;
         self.pause_until = None;
+        self.unreached = false;
     }
 
     /// A link is wanted: dials, unless there is one, or one on its way, or a pause.
@@ -110,6 +120,7 @@ impl LinkChoice {
     /// Our dial ended before the link was ready. `jitter` is a random number.
     pub fn dial_failed(&mut self, now: Instant, jitter: u8) {
         self.dialling = false;
+        self.unreached = true;
         self.pause(now, jitter);
     }
 
@@ -138,6 +149,7 @@ impl LinkChoice {
         }
         // Whoever dialled: the host is there, and its next loss is a new story.
         self.pause_until = None;
+        self.unreached = false;
         self.ready_since = Some(now);
         self.ready.push(link);
         if !self.decides {

@@ -24,6 +24,7 @@ pub struct LocalStream {
     hosted: Arc<Hosted>,
     entry: Entry,
     stanza_bytes: usize,
+    loops: bool,
 }
 
 /// Why a question to the router itself goes no further: the one that is no error.
@@ -49,7 +50,20 @@ impl LocalStream {
     /// The stream of `entry`, which may use all domains of that entry as `from`.
     #[must_use]
     pub fn new(host: Name, hosted: Arc<Hosted>, entry: Entry, stanza_bytes: usize) -> Self {
-        Self { host, hosted, entry, stanza_bytes }
+        Self { host, hosted, entry, stanza_bytes, loops: false }
+    }
+
+    /// Of a server to which every domain that it does not serve is remote: a stanza for a domain of its own
+    /// entry, which it should have delivered itself, would come back from it for ever.
+    #[must_use]
+    pub fn that_loops(self) -> Self {
+        Self { loops: true, ..self }
+    }
+
+    /// Judges a stanza that the server has sent by loopback S2S, right for a host stream.
+    #[must_use]
+    pub fn by_loopback<'a>(&self, bytes: &'a Bytes) -> Option<Verdict<'a>> {
+        Some(self.stanza(bytes, stanza::read(bytes, &Scope::SERVER).ok()?))
     }
 
     /// Judges the next frame. `bytes` must be the frame's own, where it is an element.
@@ -104,6 +118,10 @@ impl LocalStream {
             if !self.hosted.contains(self.host.as_str()) {
                 return Verdict::Answer(TO_HOST, host_iq::answer(bytes, &stanza));
             }
+        }
+        if self.loops && self.hosted.entry(stanza.to_domain()) == Some(self.entry) {
+            let text = "the domain is one of this server's entry, and this server does not serve it";
+            return Verdict::Answer("own-domain", bounce(&stanza, Condition::ItemNotFound, text));
         }
         let forwarded = stanza::forward(bytes, &stanza, &Scope::SERVER, None);
         Verdict::Route(stanza, forwarded)

@@ -34,6 +34,17 @@ pub enum Reach {
     Paused(Instant),
 }
 
+impl Reach {
+    /// Until when it is not dialled.
+    #[must_use]
+    pub fn paused(self) -> Option<Instant> {
+        match self {
+            Self::Paused(until) => Some(until),
+            Self::Linked | Self::Open => None,
+        }
+    }
+}
+
 /// The target whose host to wait for (RFC 2782): of those that do not pause, one of the lowest
 /// priority, and among these one that has a link already, else the first; where all pause, the one
 /// that is dialled again first. `None` where there are no targets.
@@ -56,6 +67,23 @@ pub enum Service {
     Absent,
     /// No clean answer: why.
     Failed(String),
+}
+
+/// An answer, and how long it counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The answer.
+    pub service: Service,
+    /// When to ask again.
+    pub until: Instant,
+}
+
+impl Found {
+    /// A look-up that failed, remembered as long as all of them are.
+    #[must_use]
+    pub fn failed(why: impl Into<String>, now: Instant) -> Self {
+        Self { service: Service::Failed(why.into()), until: now + FAILURE_MEMORY }
+    }
 }
 
 /// Whether an initiator's domain must name the peer host.
@@ -104,21 +132,21 @@ impl Service {
 /// Answers by domain, each until its end.
 #[derive(Debug, Default)]
 pub struct Answers {
-    answers: HashMap<Name, (Instant, Service)>,
+    answers: HashMap<Name, Found>,
 }
 
 impl Answers {
     /// The answer that still counts.
     #[must_use]
-    pub fn get(&self, domain: &Name, now: Instant) -> Option<&Service> {
-        self.answers.get(domain).filter(|(until, _)| now < *until).map(|(_, service)| service)
+    pub fn get(&self, domain: &Name, now: Instant) -> Option<&Found> {
+        self.answers.get(domain).filter(|found| now < found.until)
     }
 
     /// Forgets a failure that is as old as what a peer is told to wait after it (`busy`): it asks again
     /// then, and stanzas wait for it, so that an answer of a minute ago would not do.
     pub fn forget_failure(&mut self, domain: &Name, now: Instant) {
         let told = Duration::from_secs(BUSY_SECONDS.into());
-        let is_old = |(until, service): &(Instant, Service)| match service {
+        let is_old = |Found { service, until }: &Found| match service {
             Service::Failed(_) => now + FAILURE_MEMORY >= *until + told,
             Service::Offered(_) | Service::Absent => false,
         };
@@ -128,7 +156,7 @@ impl Answers {
     }
 
     /// Remembers an answer for its TTL (5 s to 1 h), a failure for 60 s.
-    pub fn put(&mut self, domain: Name, service: Service, ttl: Duration, now: Instant) {
+    pub fn put(&mut self, domain: Name, service: Service, ttl: Duration, now: Instant) -> Found {
         let kept = match service {
             Service::Failed(_) => FAILURE_MEMORY,
             Service::Offered(_) | Service::Absent => ttl.clamp(TTL.0, TTL.1),
@@ -136,7 +164,9 @@ impl Answers {
         if self.answers.len() >= REMEMBERED {
             self.make_room(now);
         }
-        self.answers.insert(domain, (now + kept, service));
+        let found = Found { service, until: now + kept };
+        self.answers.insert(domain, found.clone());
+        found
     }
 
     /// Forgets everything, failures above all.
@@ -146,7 +176,7 @@ impl Answers {
 
     /// Drops what has ended; where nothing has, everything: it is only a cache.
     fn make_room(&mut self, now: Instant) {
-        self.answers.retain(|_, (until, _)| now < *until);
+        self.answers.retain(|_, found| now < found.until);
         if self.answers.len() >= REMEMBERED {
             self.answers.clear();
         }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
 
-use crate::hosted::Entry;
+use crate::hosted;
 use crate::mux::Slot;
 use crate::pair::{AsPair, Pair};
 
@@ -29,7 +30,7 @@ pub enum Route<D, C> {
     /// Both domains are ours.
     Local {
         /// Who serves the other domain.
-        entry: Entry,
+        entry: hosted::Entry,
         /// Stanzas that went this way.
         stanzas: AtomicU64,
     },
@@ -66,6 +67,22 @@ impl<D, C> Routes<D, C> {
         self.table.insert(pair, Arc::new(route))
     }
 
+    /// Writes a route unless there is one that `keeps` its place; whether it was written. The one that was
+    /// there before is `keeps`' to look at.
+    pub fn insert_unless(&self, pair: Pair, route: Route<D, C>, keeps: impl FnOnce(&Route<D, C>) -> bool) -> bool {
+        match self.table.entry(pair) {
+            Entry::Occupied(taken) if keeps(taken.get()) => false,
+            Entry::Occupied(mut taken) => {
+                taken.insert(Arc::new(route));
+                true
+            }
+            Entry::Vacant(free) => {
+                free.insert(Arc::new(route));
+                true
+            }
+        }
+    }
+
     /// Removes a pair's route if `obsolete` says that it is the one meant.
     pub fn remove_if(&self, pair: &Pair, obsolete: impl Fn(&Route<D, C>) -> bool) {
         self.table.remove_if(pair, |_, route| obsolete(route));
@@ -74,12 +91,6 @@ impl<D, C> Routes<D, C> {
     /// Removes every route that `obsolete` names.
     pub fn remove_all(&self, obsolete: impl Fn(&Pair, &Route<D, C>) -> bool) {
         self.table.retain(|pair, route| !obsolete(pair, route));
-    }
-
-    /// How many pairs go over classic streams.
-    #[must_use]
-    pub fn classic_pairs(&self) -> usize {
-        self.table.iter().filter(|item| matches!(***item, Route::Classic { .. })).count()
     }
 
     /// Pairs whose both domains are ours, with the stanzas that went this way.

@@ -124,6 +124,8 @@ pub struct Totals {
     pub router_bytes: usize,
     /// Bytes on host streams, and on their way there.
     pub host_bytes: usize,
+    /// Bytes on streams of classic S2S, and on their way there.
+    pub classic_bytes: usize,
     /// Bytes for our own servers.
     pub local_bytes: usize,
     /// Stanzas that no peer has acknowledged.
@@ -156,6 +158,8 @@ pub enum QueuePlace {
     Router,
     /// On a host stream.
     Host,
+    /// On a stream of classic S2S.
+    Classic,
     /// For a server of ours.
     Local,
 }

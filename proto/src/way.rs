@@ -31,13 +31,44 @@ pub struct Circumstances {
 pub enum Way {
     /// Over a link to one of these hosts.
     Federation(Vec<Target>),
-    /// Over a stream of classic S2S: why not over a link.
-    Classic(String),
+    /// Over a stream of classic S2S.
+    Classic(Instead),
     /// Back to their senders, with a text for people.
     Back(Condition, String),
 }
 
+/// Why stanzas take a stream of classic S2S.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instead {
+    /// Why not a link, for people.
+    pub why: String,
+    /// What senders are told where there is no server either.
+    pub not_found: Condition,
+}
+
+/// How a remote domain may come to us by classic S2S.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// By a certificate or by dialback.
+    Anyhow,
+    /// By a certificate: whoever can forge its DNS must not speak for a domain that is known to do better.
+    ByCertificate,
+    /// Not at all: why.
+    Never(&'static str),
+}
+
 impl Circumstances {
+    /// How the domain may come to us by classic S2S.
+    #[must_use]
+    pub fn admission(&self) -> Admission {
+        match (self.classic, self.policy, self.pinned) {
+            (false, ..) => Admission::Never("classic S2S is switched off here"),
+            (true, Policy::Require, _) => Admission::Never("the policy for this domain is \"require\" (federation)"),
+            (true, Policy::Prefer, true) => Admission::ByCertificate,
+            (true, Policy::Prefer, false) | (true, Policy::Off, _) => Admission::Anyhow,
+        }
+    }
+
     /// The way, after a look-up of the domain's federation record.
     #[must_use]
     pub fn way(&self, service: Service) -> Way {
@@ -70,7 +101,7 @@ impl Circumstances {
 
     fn classic(&self, condition: Condition, why: &str) -> Way {
         if self.classic {
-            return Way::Classic(why.to_owned());
+            return Way::Classic(Instead { why: why.to_owned(), not_found: condition });
         }
         Way::Back(condition, format!("{why}, and classic S2S is switched off"))
     }
@@ -90,6 +121,18 @@ mod tests {
         match way {
             Way::Back(condition, _) => Some(*condition),
             Way::Federation(_) | Way::Classic(_) => None,
+        }
+    }
+
+    #[test]
+    fn who_may_come_by_classic() {
+        let pinned = Circumstances { pinned: true, ..PREFER };
+        assert_eq!(PREFER.admission(), Admission::Anyhow);
+        assert_eq!(pinned.admission(), Admission::ByCertificate);
+        assert_eq!(Circumstances { policy: Policy::Off, ..pinned }.admission(), Admission::Anyhow);
+        for closed in [Circumstances { policy: Policy::Require, ..PREFER }, Circumstances { classic: false, ..PREFER }]
+        {
+            assert!(matches!(closed.admission(), Admission::Never(_)));
         }
     }
 

@@ -1,12 +1,14 @@
 //! Our own servers: are they there, and do they take the secret?
 
+use std::net::TcpStream;
+
 use heteronym_actors::local_link;
 use heteronym_proto::component::Secret;
 use tokio::runtime::Builder;
 use tokio::time::timeout;
 
 use super::finding::{Finding, Level};
-use crate::config::{Attach, Config, Local};
+use crate::config::{Attach, Config, Local, LoopbackS2s};
 use crate::status::{LocalState, LocalStatus, Status};
 
 /// `running`: what the daemon of this configuration says. Without it, servers that we dial are dialled,
@@ -56,7 +58,11 @@ fn try_it(config: &Config, local: &Local) -> Option<Finding> {
             "the daemon does not run, so there is nothing to dial",
             "start the daemon, then check again",
         )),
-        // The warnings say that these are not built.
-        Attach::S2s(_) | Attach::Jabberd2 { .. } => None,
+        Attach::S2s(LoopbackS2s { address, .. }) => {
+            let connected = TcpStream::connect_timeout(address, config.limits.connect_timeout);
+            connected.err().map(|why| down(&local.name, format!("{address}: {why}")))
+        }
+        // The warnings say that this is not built.
+        Attach::Jabberd2 { .. } => None,
     }
 }

@@ -16,6 +16,7 @@ pub(super) fn findings(config: &Config, running: bool) -> Vec<Finding> {
         ("federation", &listen.federation),
         ("s2s", &listen.s2s),
         ("component", &listen.component),
+        ("local_s2s", &listen.local_s2s),
         ("admin", &listen.admin),
     ];
     let all = listeners.into_iter().flat_map(|(key, addresses)| addresses.iter().map(move |address| (key, *address)));

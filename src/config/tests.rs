@@ -293,12 +293,7 @@ fn a_file_that_is_not_there_is_said_so() {
 fn what_is_not_built_or_will_surprise_is_a_warning() {
     let examples = parse(&shipped_with_examples()).unwrap().warnings();
     let kind = |name: &str, kind| Warning::KindNotBuilt { name: name.into(), kind };
-    let expected = [
-        Warning::LoopbackNotBuilt("ejabberd-1".into()),
-        kind("prosody-2", AttachKind::S2s),
-        kind("jabberd2-1", AttachKind::Jabberd2),
-        Warning::NoState,
-    ];
+    let expected = [kind("jabberd2-1", AttachKind::Jabberd2), Warning::NoState];
     assert_eq!(examples, expected);
     let small = parse(&format!("{LEAST}[limits]\npair_queue_bytes = '1KiB'")).unwrap().warnings();
     assert_eq!(small, [Warning::NoState, Warning::NoLocals, Warning::QueueBelowStanza { queue: "pair_queue_bytes" }]);

@@ -13,9 +13,6 @@ pub enum Warning {
         /// Its kind.
         kind: AttachKind,
     },
-    /// The `s2s` part of an attachment.
-    #[error("local[{0:?}].attach.s2s: not built yet; what this server sends by S2S does not come here")]
-    LoopbackNotBuilt(String),
     /// The DNS for our own servers.
     #[error("listen.steering_dns: not built yet; nothing listens there")]
     SteeringNotBuilt,
@@ -51,10 +48,8 @@ impl Config {
         let of_local = self.locals.iter().filter_map(|local| {
             let name = local.name.clone();
             match local.attach.kind() {
-                kind @ (AttachKind::S2s | AttachKind::Jabberd2) => Some(Warning::KindNotBuilt { name, kind }),
-                AttachKind::Component | AttachKind::DialComponent => {
-                    local.attach.loopback_s2s().map(|_| Warning::LoopbackNotBuilt(name))
-                }
+                kind @ AttachKind::Jabberd2 => Some(Warning::KindNotBuilt { name, kind }),
+                AttachKind::Component | AttachKind::DialComponent | AttachKind::S2s => None,
             }
         });
         let steering = (!self.listen.steering_dns.is_empty()).then_some(Warning::SteeringNotBuilt);

@@ -45,6 +45,8 @@ pub enum QueuePlace {
     Router,
     /// On a host stream.
     Host,
+    /// On a stream of classic S2S.
+    Classic,
     /// For one of our own servers.
     Local,
 }

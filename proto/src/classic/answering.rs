@@ -1,5 +1,6 @@
 //! The receiving side of a stream, up to where stanzas or dialback may follow (RFC 6120 §4 to §6).
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,18 +12,16 @@ use crate::dialback::Dialback;
 use crate::element::Element;
 use crate::framer::Frame;
 use crate::header::Header;
-use crate::hosted::Hosted;
+use crate::hosted::{Entry, Hosted};
 use crate::name::Name;
 use crate::stream_error::{Condition, STREAM_END, StreamError};
 
 /// What is offered, and to whom.
 #[derive(Clone, Debug)]
 pub struct Offer {
-    /// Who may be meant by `to`: our domains; `None` where our own servers speak to any domain.
-    pub domains: Option<Arc<Hosted>>,
-    /// Whether STARTTLS is offered on a stream that has no TLS.
-    pub starttls: bool,
-    /// Whether nothing else is offered there (RFC 7590).
+    /// To whom.
+    pub to: Audience,
+    /// Whether nothing but STARTTLS is offered on a stream that has no TLS (RFC 7590).
     pub tls_required: bool,
     /// Whether dialback may prove a domain.
     pub dialback: bool,
@@ -30,6 +29,17 @@ pub struct Offer {
     pub bidi: bool,
     /// The largest stanza that we take, in bytes (XEP-0478).
     pub max_bytes: usize,
+    /// A stream that carries nothing for so long is closed, in seconds (XEP-0478).
+    pub idle_seconds: u32,
+}
+
+/// Who may open a stream.
+#[derive(Clone, Debug)]
+pub enum Audience {
+    /// Remote servers, to our domains.
+    Remote(Arc<Hosted>),
+    /// Servers of ours, for domains of these entries and to anybody.
+    Own(Arc<Hosted>, Arc<HashSet<Entry>>),
 }
 
 /// What is to be done, in order.
@@ -119,7 +129,13 @@ impl Answering {
         &self.stream_id
     }
 
-    /// The domain of ours that the stream's header named.
+    /// The other side's domain, as the stream's header named it.
+    #[must_use]
+    pub fn from(&self) -> Option<&Name> {
+        self.from.as_ref()
+    }
+
+    /// The domain that is meant, as the stream's header named it.
     #[must_use]
     pub fn to(&self) -> Option<&Name> {
         self.to.as_ref()
@@ -180,12 +196,12 @@ impl Answering {
         }
         self.lang.clone_from(&header.lang);
         self.scope = if header.dialback { Scope::DIALBACK } else { Scope::SERVER };
-        match (&self.from, self.secured && !self.authenticated) {
-            (Some(from), true) => {
+        match (&self.from, self.secured && !self.authenticated, &self.offer.to) {
+            (Some(from), true, Audience::Remote(_)) => {
                 self.step = Step::Verdict;
                 Ok(vec![Output::Judge(from.clone())])
             }
-            (_, _) => Ok(self.greet(false)),
+            (_, _, Audience::Remote(_) | Audience::Own(..)) => Ok(self.greet(false)),
         }
     }
 
@@ -200,14 +216,32 @@ impl Answering {
             |text: &Option<String>, which| text.as_deref().map(Name::parse).transpose().map_err(|_| improper(which));
         self.from = name(&header.from, "from")?;
         self.to = name(&header.to, "to")?;
-        let Some(hosted) = &self.offer.domains else { return Ok(()) };
-        if !self.to.as_ref().is_some_and(|to| hosted.contains(to.as_str())) {
-            return Err(ClassicError::told(Condition::HostUnknown, "this domain is not served here"));
+        match &self.offer.to {
+            Audience::Remote(hosted) if !self.to.as_ref().is_some_and(|to| hosted.contains(to.as_str())) => {
+                Err(ClassicError::told(Condition::HostUnknown, "this domain is not served here"))
+            }
+            Audience::Remote(hosted) if self.from.as_ref().is_some_and(|from| hosted.contains(from.as_str())) => {
+                Err(ClassicError::told(Condition::InvalidFrom, "this domain is served here"))
+            }
+            Audience::Own(..) if self.from.is_none() => Err(improper("from")),
+            Audience::Own(..) if self.to.is_none() => Err(improper("to")),
+            Audience::Own(..) if self.entry().is_none() => {
+                let text = "no [[local]] entry that attaches by loopback S2S has the domain in 'from'";
+                Err(ClassicError::told(Condition::NotAuthorized, text))
+            }
+            Audience::Remote(_) | Audience::Own(..) => Ok(()),
         }
-        if self.from.as_ref().is_some_and(|from| hosted.contains(from.as_str())) {
-            return Err(ClassicError::told(Condition::InvalidFrom, "this domain is served here"));
+    }
+
+    /// Whose server it is, where it is one of ours.
+    #[must_use]
+    pub fn entry(&self) -> Option<Entry> {
+        match &self.offer.to {
+            Audience::Remote(_) => None,
+            Audience::Own(hosted, entries) => {
+                hosted.entry(self.from.as_ref()?.as_str()).filter(|entry| entries.contains(entry))
+            }
         }
-        Ok(())
     }
 
     /// The verdict on the chain that [`Output::Judge`] asked for.
@@ -226,13 +260,15 @@ impl Answering {
     fn greet(&mut self, external: bool) -> Vec<Output> {
         let may_go_on = self.secured || !self.offer.tls_required;
         let features = Features {
-            starttls: !self.secured && self.offer.starttls,
+            starttls: !self.secured,
+            starttls_required: self.offer.tls_required,
             external,
             dialback: may_go_on && self.offer.dialback,
             dialback_errors: may_go_on && self.offer.dialback,
             bidi: may_go_on && self.offer.bidi && !self.authenticated,
             sm: self.authenticated,
             max_bytes: may_go_on.then_some(self.offer.max_bytes),
+            idle_seconds: may_go_on.then_some(self.offer.idle_seconds),
         };
         self.step = Step::Choice { external };
         let greeting = [self.own_header(), features.to_bytes()].concat();
@@ -248,7 +284,7 @@ impl Answering {
             return Err(ClassicError::PeerError(error));
         }
         let Step::Choice { external } = self.step else { return Err(unexpected(element)) };
-        if element.is("starttls", TLS) && !self.secured && self.offer.starttls {
+        if element.is("starttls", TLS) && !self.secured {
             self.step = Step::Over;
             let proceed = Element::new("proceed", TLS).to_bytes(SERVER);
             return Ok(vec![Output::Send(proceed), Output::StartTls]);
@@ -319,8 +355,8 @@ mod tests {
 
     fn offer() -> Offer {
         let hosted = ["saramago.lit", "chat.saramago.lit"].map(|domain| (name(domain), 0));
-        let domains = Some(Arc::new(Hosted::from_iter(hosted)));
-        Offer { domains, starttls: true, tls_required: true, dialback: true, bidi: true, max_bytes: 262_144 }
+        let to = Audience::Remote(Arc::new(Hosted::from_iter(hosted)));
+        Offer { to, tls_required: true, dialback: true, bidi: true, max_bytes: 262_144, idle_seconds: 3600 }
     }
 
     fn header(from: &str, to: &str) -> Frame {
@@ -420,6 +456,46 @@ mod tests {
         let stanza = element("<message from='a@pessoa.lit' to='b@saramago.lit'/>");
         let refused = answering.frame(&stanza);
         assert!(matches!(refused, Err(ClassicError::Told(error)) if error.condition == Condition::NotAuthorized));
+    }
+
+    /// Entry 1 attaches in another way.
+    fn loopback() -> Answering {
+        let hosted = [("saramago.lit", 0), ("chat.saramago.lit", 0), ("baltasar.lit", 1)];
+        let hosted = hosted.map(|(domain, entry)| (name(domain), entry));
+        let to = Audience::Own(Arc::new(Hosted::from_iter(hosted)), Arc::new(HashSet::from([0])));
+        Answering::new(Offer { to, tls_required: false, bidi: false, ..offer() }, false, "s1".to_owned())
+    }
+
+    #[test]
+    fn a_server_of_ours_speaks_to_anybody_with_tls_or_without() {
+        let mut answering = loopback();
+        let greeting = text(&answering.frame(&header("chat.saramago.lit", "wherever.example")).unwrap());
+        assert!(greeting.contains("<starttls") && !greeting.contains("<required/>") && greeting.contains("<errors/>"));
+        assert_eq!(answering.entry(), Some(0));
+        let key = element("<db:result from='chat.saramago.lit' to='wherever.example'>k</db:result>");
+        assert!(matches!(answering.frame(&key).as_deref(), Ok([Output::Opened(_)])));
+        let mut answering = loopback();
+        answering.frame(&header("saramago.lit", "wherever.example")).unwrap();
+        answering.frame(&element("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")).unwrap();
+        answering.secured();
+        let greeting = text(&answering.frame(&header("saramago.lit", "wherever.example")).unwrap());
+        assert!(
+            !greeting.contains("<starttls") && greeting.contains("<errors/>"),
+            "no certificate is judged: {greeting}"
+        );
+    }
+
+    #[test]
+    fn who_is_no_server_of_ours_is_not_let_in_by_loopback() {
+        for (from, to, condition) in [
+            ("pessoa.lit", "saramago.lit", Condition::NotAuthorized),
+            ("baltasar.lit", "pessoa.lit", Condition::NotAuthorized),
+            ("", "pessoa.lit", Condition::ImproperAddressing),
+            ("saramago.lit", "::1", Condition::ImproperAddressing),
+        ] {
+            let result = loopback().frame(&header(from, to));
+            assert!(matches!(result, Err(ClassicError::Told(error)) if error.condition == condition), "{from} to {to}");
+        }
     }
 
     #[test]

@@ -40,6 +40,8 @@ const STREAM_LIMITS: &str = "urn:xmpp:stream-limits:0";
 pub struct Features {
     /// STARTTLS (RFC 6120 §5).
     pub starttls: bool,
+    /// Nothing goes on without it.
+    pub starttls_required: bool,
     /// SASL EXTERNAL: it has looked at our certificate, and would take it.
     pub external: bool,
     /// Dialback (XEP-0220 §2.3).
@@ -52,6 +54,8 @@ pub struct Features {
     pub sm: bool,
     /// The largest element that it takes, in bytes (XEP-0478).
     pub max_bytes: Option<usize>,
+    /// A stream that carries nothing for so long may be closed, in seconds (XEP-0478).
+    pub idle_seconds: Option<u32>,
 }
 
 impl Features {
@@ -64,15 +68,18 @@ impl Features {
         let mechanisms = element.child("mechanisms", SASL).into_iter().flat_map(Element::children);
         let dialback = element.child("dialback", dialback::FEATURE);
         let limits = element.child("limits", STREAM_LIMITS);
-        let max_bytes = limits.and_then(|limits| limits.child("max-bytes", STREAM_LIMITS));
+        let limit = |name| limits.and_then(|limits| limits.child(name, STREAM_LIMITS)).map(|limit| limit.text().trim());
+        let starttls = element.child("starttls", TLS);
         Some(Self {
-            starttls: element.child("starttls", TLS).is_some(),
+            starttls: starttls.is_some(),
+            starttls_required: starttls.is_some_and(|starttls| starttls.child("required", TLS).is_some()),
             external: mechanisms.filter(|one| one.name() == "mechanism").any(|one| one.text() == EXTERNAL),
             dialback: dialback.is_some(),
             dialback_errors: dialback.is_some_and(|dialback| dialback.child("errors", dialback::FEATURE).is_some()),
             bidi: element.child("bidi", BIDI_FEATURE).is_some(),
             sm: element.child("sm", SM).is_some(),
-            max_bytes: max_bytes.and_then(|bytes| bytes.text().trim().parse().ok()),
+            max_bytes: limit("max-bytes").and_then(|bytes| bytes.parse().ok()),
+            idle_seconds: limit("idle-seconds").and_then(|seconds| seconds.parse().ok()),
         })
     }
 
@@ -85,7 +92,10 @@ impl Features {
                 features = std::mem::take(&mut features).with_child(feature());
             }
         };
-        offer(self.starttls, &|| Element::new("starttls", TLS).with_child(Element::new("required", TLS)));
+        offer(self.starttls, &|| {
+            let starttls = Element::new("starttls", TLS);
+            if self.starttls_required { starttls.with_child(Element::new("required", TLS)) } else { starttls }
+        });
         let external = || Element::new("mechanism", SASL).with_text(EXTERNAL);
         offer(self.external, &|| Element::new("mechanisms", SASL).with_child(external()));
         let errors = || Element::new("errors", dialback::FEATURE);
@@ -95,10 +105,15 @@ impl Features {
         });
         offer(self.bidi, &|| Element::new("bidi", BIDI_FEATURE));
         offer(self.sm, &|| Element::new("sm", SM));
-        if let Some(bytes) = self.max_bytes {
-            let max_bytes = Element::new("max-bytes", STREAM_LIMITS).with_text(&bytes.to_string());
-            offer(true, &|| Element::new("limits", STREAM_LIMITS).with_child(max_bytes.clone()));
-        }
+        let limits = [
+            ("max-bytes", self.max_bytes.map(|bytes| bytes.to_string())),
+            ("idle-seconds", self.idle_seconds.map(|seconds| seconds.to_string())),
+        ];
+        let limits = limits.into_iter().filter_map(|(name, limit)| Some((name, limit?)));
+        let limits = limits.fold(Element::new("limits", STREAM_LIMITS), |limits, (name, limit)| {
+            limits.with_child(Element::new(name, STREAM_LIMITS).with_text(&limit))
+        });
+        offer(limits.children().next().is_some(), &|| limits.clone());
         features.to_bytes(SERVER)
     }
 }
@@ -166,14 +181,22 @@ mod tests {
     fn features_are_read_back_as_they_were_written() {
         let all = Features {
             starttls: true,
+            starttls_required: true,
             external: true,
             dialback: true,
             dialback_errors: true,
             bidi: true,
             sm: true,
             max_bytes: Some(262_144),
+            idle_seconds: Some(3600),
         };
-        for features in [all, Features { dialback_errors: false, ..all }, Features::default()] {
+        let others = [
+            Features { dialback_errors: false, ..all },
+            Features { starttls_required: false, ..all },
+            Features { max_bytes: None, ..all },
+            Features::default(),
+        ];
+        for features in [all].into_iter().chain(others) {
             let text = String::from_utf8(features.to_bytes().to_vec()).unwrap();
             assert_eq!(read(&text), Some(features), "{text}");
         }

@@ -17,7 +17,7 @@ pub struct Wish {
     pub from: Name,
     /// The remote domain.
     pub to: Name,
-    /// Whether nothing may be said without TLS (RFC 7590).
+    /// Whether nothing may be said without TLS (RFC 7590); else it is used where the other side insists.
     pub tls_required: bool,
     /// Whether our certificate may prove `from`.
     pub external: bool,
@@ -181,7 +181,7 @@ impl Opening {
     /// TLS, then EXTERNAL, then dialback: the first that is offered and allowed.
     fn choose(&mut self) -> Next {
         let features = self.features;
-        if !self.secured && features.starttls {
+        if !self.secured && features.starttls && (self.wish.tls_required || features.starttls_required) {
             self.step = Step::Proceed;
             return Ok(vec![Output::Send(Element::new("starttls", TLS).to_bytes(SERVER))]);
         }
@@ -329,6 +329,19 @@ mod tests {
         assert_eq!(opening.frame(&header("")), Err(ClassicError::NoWay("the server offers no TLS")), "before XMPP 1.0");
         let (mut loopback, _) = Opening::new(Wish { tls_required: false, external: false, ..wish() }, false);
         assert_eq!(told(loopback.frame(&header("")).unwrap()), ["opened s1 false false"]);
+    }
+
+    /// Over loopback, TLS costs more than it protects.
+    #[test]
+    fn without_need_tls_is_used_where_the_server_insists() {
+        let required = "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls>";
+        for (offer, expected) in [(TLS_OFFER, "opened s1 false false"), (required, "<starttls")] {
+            let (mut opening, _) =
+                Opening::new(Wish { tls_required: false, external: false, bidi: false, ..wish() }, false);
+            opening.frame(&header(" version='1.0'")).unwrap();
+            let said = told(opening.frame(&features(&format!("{offer}{OFFERS}"))).unwrap());
+            assert!(said[0].starts_with(expected), "{offer}: {said:?}");
+        }
     }
 
     #[test]

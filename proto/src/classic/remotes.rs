@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use crate::limits::FAILURE_MEMORY;
 use crate::name::Name;
 use crate::pair::Pair;
 use crate::stanza_error::Condition;
@@ -15,6 +16,8 @@ pub type StreamId = u64;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause between attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// Refusals of pairs of one remote domain that are remembered: of more, the oldest is forgotten.
+const REFUSALS: usize = 256;
 
 /// What is to be done for a pair that has stanzas.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +29,20 @@ pub enum Next {
     /// A stream is being dialled.
     Wait,
     /// The last attempt failed, and the next is not made before this.
-    Pause(Instant, Condition, String),
+    Pause(Failure),
+}
+
+/// An attempt that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Our domain that it was made for.
+    pub local: Name,
+    /// It counts until then.
+    pub until: Instant,
+    /// What senders are told.
+    pub condition: Condition,
+    /// Why, for people.
+    pub why: String,
 }
 
 /// The streams that we have dialled, or let speak both ways, by remote domain.
@@ -41,7 +57,11 @@ struct Remote {
     /// Whose dial is under way.
     dialling: Option<StreamId>,
     failures: u32,
-    pause: Option<(Instant, Condition, String)>,
+    pause: Option<Failure>,
+    /// Pairs that the other server has not let in, the oldest first.
+    refused: Vec<Failure>,
+    /// When to see whether the domain has a federation record.
+    look: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -49,6 +69,8 @@ struct Stream {
     id: StreamId,
     /// Whether further pairs may be let in by dialback.
     grows: bool,
+    /// It was dialled for another remote domain of the same server (target multiplexing).
+    guest: bool,
     /// Our domains that it carries already.
     locals: Vec<Name>,
 }
@@ -59,11 +81,17 @@ impl Remotes {
     pub fn next(&self, pair: &Pair, now: Instant) -> Next {
         let Some(remote) = self.remotes.get(&pair.remote) else { return Next::Dial };
         let carries = |stream: &&Stream| stream.locals.contains(&pair.local);
-        let stream = remote.streams.iter().find(carries).or_else(|| remote.streams.iter().find(|stream| stream.grows));
-        match (stream, remote.dialling, &remote.pause) {
+        if let Some(stream) = remote.streams.iter().find(carries) {
+            return Next::Use(stream.id);
+        }
+        if let Some(refused) = remote.refused.iter().find(|refused| refused.local == pair.local && now < refused.until)
+        {
+            return Next::Pause(refused.clone());
+        }
+        match (remote.streams.iter().find(|stream| stream.grows), remote.dialling, &remote.pause) {
             (Some(stream), ..) => Next::Use(stream.id),
             (None, Some(_), _) => Next::Wait,
-            (None, None, Some((until, condition, why))) if now < *until => Next::Pause(*until, *condition, why.clone()),
+            (None, None, Some(failure)) if now < failure.until => Next::Pause(failure.clone()),
             (None, None, Some(_) | None) => Next::Dial,
         }
     }
@@ -73,10 +101,10 @@ impl Remotes {
         self.remotes.entry(remote.clone()).or_default().dialling = Some(id);
     }
 
-    /// Whether `id` is the dial for `remote` that is under way.
+    /// Whether a dial for `remote` is under way.
     #[must_use]
-    pub fn is_dialling(&self, remote: &Name, id: StreamId) -> bool {
-        self.remotes.get(remote).is_some_and(|remote| remote.dialling == Some(id))
+    pub fn is_dialling(&self, remote: &Name) -> bool {
+        self.remotes.get(remote).is_some_and(|remote| remote.dialling.is_some())
     }
 
     /// A stream can be used; `grows`: further pairs may be let in by dialback.
@@ -87,32 +115,77 @@ impl Remotes {
         }
         remote.failures = 0;
         remote.pause = None;
+        remote.refused.retain(|refused| refused.local != pair.local);
         match remote.streams.iter_mut().find(|stream| stream.id == id) {
             Some(stream) if stream.locals.contains(&pair.local) => (),
             Some(stream) => stream.locals.push(pair.local.clone()),
-            None => remote.streams.push(Stream { id, grows, locals: vec![pair.local.clone()] }),
+            None => remote.streams.push(Stream { id, grows, guest: false, locals: vec![pair.local.clone()] }),
         }
     }
 
-    /// A stream has ended, or was never open: then there is a pause. `jitter` is a random number.
-    pub fn ended(
-        &mut self,
-        remote: &Name,
-        id: StreamId,
-        (condition, why): (Condition, &str),
-        now: Instant,
-        jitter: u8,
-    ) {
-        let Some(of) = self.remotes.get_mut(remote) else { return };
+    /// Instead of the dial `id`, a stream is used that was dialled for another domain of the same server.
+    pub fn shared(&mut self, pair: &Pair, id: StreamId, other: StreamId) {
+        let remote = self.remotes.entry(pair.remote.clone()).or_default();
+        if remote.dialling == Some(id) {
+            remote.dialling = None;
+        }
+        if !remote.streams.iter().any(|stream| stream.id == other) {
+            remote.streams.push(Stream { id: other, grows: true, guest: true, locals: Vec::new() });
+        }
+    }
+
+    /// Whether a remote domain uses this stream as another domain's guest.
+    #[must_use]
+    pub fn is_guest(&self, remote: &Name, id: StreamId) -> bool {
+        let streams = self.remotes.get(remote).into_iter().flat_map(|of| &of.streams);
+        streams.into_iter().any(|stream| stream.id == id && stream.guest)
+    }
+
+    /// A remote domain does not use this stream any more, whoever else does.
+    pub fn retire_for(&mut self, remote: &Name, id: StreamId) {
+        if let Some(of) = self.remotes.get_mut(remote) {
+            of.streams.retain(|stream| stream.id != id);
+        }
+    }
+
+    /// The other server did not let a pair in, on a stream that goes on.
+    pub fn refused(&mut self, pair: &Pair, id: StreamId, (condition, why): (Condition, &str), now: Instant) {
+        let remote = self.remotes.entry(pair.remote.clone()).or_default();
+        if remote.dialling == Some(id) {
+            remote.dialling = None;
+        }
+        for stream in remote.streams.iter_mut().filter(|stream| stream.id == id) {
+            stream.locals.retain(|local| *local != pair.local);
+        }
+        remote.refused.retain(|refused| refused.local != pair.local);
+        if remote.refused.len() >= REFUSALS {
+            remote.refused.remove(0);
+        }
+        let (local, until) = (pair.local.clone(), now + FAILURE_MEMORY);
+        remote.refused.push(Failure { local, until, condition, why: why.to_owned() });
+    }
+
+    /// A stream carries nothing more: what comes now finds another way.
+    pub fn retire(&mut self, id: StreamId) {
+        for remote in self.remotes.values_mut() {
+            remote.streams.retain(|stream| stream.id != id);
+        }
+    }
+
+    /// A stream to `pair.remote` has ended, or was never open: then there is a pause. `jitter` is a random
+    /// number.
+    pub fn ended(&mut self, pair: &Pair, id: StreamId, (condition, why): (Condition, &str), now: Instant, jitter: u8) {
+        let Some(of) = self.remotes.get_mut(&pair.remote) else { return };
         of.streams.retain(|stream| stream.id != id);
         if of.dialling == Some(id) {
             of.dialling = None;
             let pause = FIRST_PAUSE.saturating_mul(1 << of.failures.min(16)).min(LONGEST_PAUSE);
             of.failures += 1;
-            of.pause = Some((now + pause.mul_f64(0.5 + f64::from(jitter) / 512.0), condition, why.to_owned()));
+            let until = now + pause.mul_f64(0.5 + f64::from(jitter) / 512.0);
+            of.pause = Some(Failure { local: pair.local.clone(), until, condition, why: why.to_owned() });
         }
-        if of.streams.is_empty() && of.dialling.is_none() && of.pause.is_none() {
-            self.remotes.remove(remote);
+        if of.is_forgettable(now) {
+            self.remotes.remove(&pair.remote);
         }
     }
 
@@ -121,6 +194,8 @@ impl Remotes {
         self.remotes.retain(|_, remote| {
             remote.pause = None;
             remote.failures = 0;
+            remote.refused.clear();
+            remote.look = None;
             !remote.streams.is_empty() || remote.dialling.is_some()
         });
     }
@@ -128,15 +203,66 @@ impl Remotes {
     /// Forgets pauses that are long over: names are not collected.
     pub fn forget_old(&mut self, now: Instant) {
         self.remotes.retain(|_, remote| {
-            let paused = remote.pause.as_ref().is_some_and(|(until, ..)| now < *until + LONGEST_PAUSE);
-            paused || !remote.streams.is_empty() || remote.dialling.is_some()
+            remote.refused.retain(|refused| now < refused.until);
+            !remote.is_forgettable(now)
         });
     }
 
-    /// Why the last attempt failed.
+    /// Sees to it that [`Self::due`] names `remote` at this time, while there is a stream to it.
+    pub fn look_at(&mut self, remote: &Name, at: Instant) {
+        if let Some(remote) = self.remotes.get_mut(remote) {
+            remote.look = Some(at);
+        }
+    }
+
+    /// The remote domains with streams for which it is time to see whether they have a federation record,
+    /// each with a domain of ours that talks to it. They are named again when [`Self::look_at`] says so.
+    pub fn due(&mut self, now: Instant) -> Vec<Pair> {
+        let mut due = Vec::new();
+        for (remote, of) in &mut self.remotes {
+            let Some(local) = of.streams.iter().flat_map(|stream| &stream.locals).next() else { continue };
+            if of.look.is_none_or(|look| look <= now) {
+                due.push(Pair { local: local.clone(), remote: remote.clone() });
+                of.look = Some(now + FAILURE_MEMORY);
+            }
+        }
+        due
+    }
+
+    /// The pairs of a remote domain that streams carry.
     #[must_use]
-    pub fn last_error(&self, remote: &Name) -> Option<&str> {
-        self.remotes.get(remote)?.pause.as_ref().map(|(.., why)| why.as_str())
+    pub fn pairs(&self, remote: &Name) -> Vec<Pair> {
+        let streams = self.remotes.get(remote).into_iter().flat_map(|of| &of.streams);
+        let locals = streams.flat_map(|stream| stream.locals.iter().cloned());
+        locals.map(|local| Pair { local, remote: remote.clone() }).collect()
+    }
+
+    /// The streams of remote domains that `obsolete` names.
+    #[must_use]
+    pub fn streams_of(&self, obsolete: impl Fn(&Name) -> bool) -> Vec<StreamId> {
+        let of = self.remotes.iter().filter(|(remote, _)| obsolete(remote));
+        of.flat_map(|(_, of)| of.streams.iter().map(|stream| stream.id)).collect()
+    }
+
+    /// How many pairs streams carry.
+    #[must_use]
+    pub fn count_pairs(&self) -> usize {
+        self.remotes.values().flat_map(|of| &of.streams).map(|stream| stream.locals.len()).sum()
+    }
+
+    /// What failed and is remembered, for the operator.
+    pub fn failures(&self, now: Instant) -> impl Iterator<Item = (&Name, &Failure)> {
+        self.remotes.iter().flat_map(move |(remote, of)| {
+            let all = of.pause.iter().chain(of.refused.iter().filter(move |refused| now < refused.until));
+            all.map(move |failure| (remote, failure))
+        })
+    }
+}
+
+impl Remote {
+    fn is_forgettable(&self, now: Instant) -> bool {
+        let paused = self.pause.as_ref().is_some_and(|failure| now < failure.until + LONGEST_PAUSE);
+        !paused && self.streams.is_empty() && self.dialling.is_none() && self.refused.is_empty()
     }
 }
 
@@ -175,7 +301,7 @@ mod tests {
         remotes.dialling(&name("pessoa.lit"), 2);
         remotes.opened(&pair("b.lit"), 2, false);
         assert_eq!(remotes.next(&pair("b.lit"), now), Next::Use(2));
-        remotes.ended(&name("pessoa.lit"), 1, DOWN, now, 0);
+        remotes.ended(&pair("a.lit"), 1, DOWN, now, 0);
         assert_eq!(remotes.next(&pair("a.lit"), now), Next::Dial, "a stream that was open is dialled again at once");
     }
 
@@ -185,26 +311,72 @@ mod tests {
         let mut pauses = Vec::new();
         for _ in 0..12 {
             remotes.dialling(&name("pessoa.lit"), 1);
-            remotes.ended(&name("pessoa.lit"), 1, DOWN, now, 255);
-            let Next::Pause(until, _, why) = remotes.next(&pair("a.lit"), now) else { panic!("no pause") };
-            assert_eq!((why.as_str(), remotes.last_error(&name("pessoa.lit"))), ("refused", Some("refused")));
-            pauses.push(until - now);
-            now = until;
+            remotes.ended(&pair("a.lit"), 1, DOWN, now, 255);
+            let Next::Pause(failure) = remotes.next(&pair("b.lit"), now) else { panic!("no pause") };
+            let shown: Vec<_> = remotes.failures(now).map(|(remote, of)| (remote.as_str(), &of.why)).collect();
+            assert_eq!((failure.why.as_str(), &shown[..]), ("refused", &[("pessoa.lit", &failure.why)][..]));
+            pauses.push(failure.until - now);
+            now = failure.until;
             assert_eq!(remotes.next(&pair("a.lit"), now), Next::Dial);
         }
         assert!(pauses.windows(2).all(|two| two[0] <= two[1]) && pauses[0] < FIRST_PAUSE);
         assert!(pauses[11] < LONGEST_PAUSE && pauses[11] > LONGEST_PAUSE / 2);
         remotes.dialling(&name("pessoa.lit"), 1);
-        remotes.ended(&name("pessoa.lit"), 1, DOWN, now, 0);
+        remotes.ended(&pair("a.lit"), 1, DOWN, now, 0);
         remotes.forget_pauses();
         assert_eq!(remotes.next(&pair("a.lit"), now), Next::Dial);
+    }
+
+    #[test]
+    fn a_guest_uses_the_stream_of_another_domain() {
+        let (now, mut remotes) = (Now::origin().instant, Remotes::default());
+        remotes.dialling(&name("pessoa.lit"), 2);
+        remotes.shared(&pair("a.lit"), 2, 1);
+        assert_eq!(remotes.next(&pair("a.lit"), now), Next::Use(1));
+        assert!(remotes.is_guest(&name("pessoa.lit"), 1));
+        remotes.opened(&pair("a.lit"), 1, true);
+        assert!(remotes.is_guest(&name("pessoa.lit"), 1) && remotes.pairs(&name("pessoa.lit")).len() == 1);
+        remotes.retire_for(&name("pessoa.lit"), 1);
+        assert_eq!(remotes.next(&pair("a.lit"), now), Next::Dial, "where the host does not want it");
+    }
+
+    #[test]
+    fn a_refused_pair_pauses_and_others_do_not() {
+        let (now, mut remotes) = (Now::origin().instant, Remotes::default());
+        remotes.opened(&pair("a.lit"), 1, true);
+        remotes.refused(&pair("b.lit"), 1, DOWN, now);
+        assert!(matches!(remotes.next(&pair("b.lit"), now), Next::Pause(failure) if failure.why == "refused"));
+        assert_eq!(remotes.next(&pair("a.lit"), now), Next::Use(1));
+        assert_eq!(remotes.next(&pair("c.lit"), now), Next::Use(1));
+        assert_eq!(remotes.next(&pair("b.lit"), now + FAILURE_MEMORY), Next::Use(1));
+        for n in 0..=REFUSALS {
+            remotes.refused(&pair(&format!("d{n}.lit")), 1, DOWN, now);
+        }
+        assert_eq!(remotes.failures(now).count(), REFUSALS);
+        remotes.retire(1);
+        assert_eq!(remotes.next(&pair("a.lit"), now), Next::Dial);
+    }
+
+    #[test]
+    fn a_remote_with_streams_is_looked_up_again() {
+        let (now, mut remotes) = (Now::origin().instant, Remotes::default());
+        remotes.dialling(&name("pessoa.lit"), 1);
+        assert_eq!(remotes.due(now), [], "no stream yet");
+        remotes.opened(&pair("a.lit"), 1, true);
+        assert_eq!((remotes.due(now), remotes.due(now)), (vec![pair("a.lit")], vec![]));
+        remotes.look_at(&name("pessoa.lit"), now + FIRST_PAUSE);
+        assert_eq!((remotes.due(now), remotes.due(now + FIRST_PAUSE)), (vec![], vec![pair("a.lit")]));
+        assert_eq!(remotes.pairs(&name("pessoa.lit")), [pair("a.lit")]);
+        remotes.forget_pauses();
+        assert_eq!(remotes.due(now).len(), 1, "an operator wants to know at once");
     }
 
     #[test]
     fn what_nothing_is_known_of_is_forgotten() {
         let (now, mut remotes) = (Now::origin().instant, Remotes::default());
         remotes.dialling(&name("pessoa.lit"), 1);
-        remotes.ended(&name("pessoa.lit"), 1, DOWN, now, 0);
+        remotes.ended(&pair("a.lit"), 1, DOWN, now, 0);
+        remotes.refused(&pair("b.lit"), 2, DOWN, now);
         remotes.forget_old(now + LONGEST_PAUSE);
         assert!(!remotes.remotes.is_empty());
         remotes.forget_old(now + LONGEST_PAUSE * 2);

@@ -68,7 +68,7 @@ pub enum Action<O = ()> {
     /// A stanza of a remote server, for our server of this entry.
     Deliver(Entry, Bytes),
     /// A stanza of a server of ours, to be routed.
-    Route(Pair, Bytes),
+    Route(Bytes),
     /// An error for the other side's sender, by the way that stanzas take to it.
     Answer(Bytes),
     /// Find out whether `ends.from` is who it says, by its certificate or by asking its server about the
@@ -84,8 +84,30 @@ pub enum Action<O = ()> {
     Bounce(Bytes, O, Condition, String),
     /// A stanza of the other side went no further; it was answered where it may be.
     Refused(&'static str),
-    /// The stream ends; what was queued before goes out. The error is what the other side said or is told.
+    /// Our side ends, behind what may be sent; the other side is heard until it has ended its own.
+    End,
+    /// The stream is over once what was queued is out. The error is what the other side said or is told.
     Close(Option<StreamError>),
+}
+
+/// How far the end of the stream is (RFC 6120 §4.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    Open,
+    /// We have ended our side.
+    Hearing,
+    Over,
+}
+
+/// What a pair has sent and got on a stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PairTraffic {
+    /// Whether either side may send.
+    pub open: bool,
+    /// Stanzas from the other side.
+    pub stanzas_in: u64,
+    /// Stanzas to it.
+    pub stanzas_out: u64,
 }
 
 /// A pair on its way out.
@@ -93,6 +115,7 @@ pub enum Action<O = ()> {
 struct Sender {
     pair: Pair,
     state: Sending,
+    stanzas: u64,
 }
 
 /// Whether a pair may send.
@@ -118,13 +141,15 @@ pub struct ServerStream<O = ()> {
     /// When queues are looked through for stanzas that wait too long.
     look: Option<Instant>,
     proved: HashSet<Name>,
+    /// Stanzas from the other side.
+    received: HashMap<Pair, u64>,
     checking: HashSet<Ends>,
     unacknowledged: Option<Unacknowledged<(Slot, Bytes, O)>>,
     unacknowledged_bytes: usize,
     since_asked: usize,
     counted: Option<u32>,
     both_ways: bool,
-    over: bool,
+    ending: Ending,
 }
 
 impl<O> ServerStream<O> {
@@ -139,14 +164,21 @@ impl<O> ServerStream<O> {
             asked: VecDeque::new(),
             look: None,
             proved: HashSet::new(),
+            received: HashMap::new(),
             checking: HashSet::new(),
             unacknowledged: None,
             unacknowledged_bytes: 0,
             since_asked: 0,
             counted: None,
             both_ways,
-            over: false,
+            ending: Ending::Open,
         }
+    }
+
+    /// Other domains of ours and other bounds count from now on.
+    pub fn reconfigure(&mut self, hosted: Arc<Hosted>, limits: Limits, dialback: bool) {
+        self.mux.set_limits(limits.pair_queue_bytes, limits.host_queue_bytes);
+        (self.setting.hosted, self.setting.limits, self.setting.dialback) = (hosted, limits, dialback);
     }
 
     /// Our certificate proved `pair.local` to `pair.remote`: its stanzas may be sent.
@@ -170,7 +202,7 @@ impl<O> ServerStream<O> {
             return *slot;
         }
         let slot = self.mux.add();
-        self.senders.push(Sender { pair: pair.clone(), state: Sending::New });
+        self.senders.push(Sender { pair: pair.clone(), state: Sending::New, stanzas: 0 });
         self.slots.insert(pair.clone(), slot);
         slot
     }
@@ -249,13 +281,22 @@ impl<O> ServerStream<O> {
         }
     }
 
-    /// Ends the stream from our side: behind what may be sent, or at once with an error.
-    pub fn close(&mut self, error: Option<StreamError>, actions: &mut Vec<Action<O>>) {
-        if std::mem::replace(&mut self.over, true) {
-            return;
+    /// Ends the stream from our side, behind what may be sent; what the other side has under way is taken.
+    pub fn end(&mut self, actions: &mut Vec<Action<O>>) {
+        if self.ending == Ending::Open {
+            self.ending = Ending::Hearing;
+            self.mux.end(farewell(None), false);
+            actions.extend([Action::Write, Action::End]);
         }
-        self.mux.end(farewell(error.as_ref()), error.is_some());
-        actions.extend([Action::Write, Action::Close(error)]);
+    }
+
+    /// Ends the stream with an error, at once: what was not written can be taken.
+    pub fn fail(&mut self, error: StreamError, actions: &mut Vec<Action<O>>) {
+        if self.ending != Ending::Over {
+            self.ending = Ending::Over;
+            self.mux.end(farewell(Some(&error)), true);
+            actions.extend([Action::Write, Action::Close(Some(error))]);
+        }
     }
 
     /// Queues an element of the stream itself: forgotten with it. A server that makes us answer and does
@@ -265,14 +306,15 @@ impl<O> ServerStream<O> {
         actions.push(Action::Write);
         if self.mux.control_bytes() > self.setting.limits.host_queue_bytes {
             let error = StreamError::new(StreamCondition::ResourceConstraint, "answers are not read");
-            self.close(Some(error), actions);
+            self.fail(error, actions);
         }
     }
 
     /// Appends what is to be written, `room` bytes or a stanza more.
     pub fn fill(&mut self, out: &mut BytesMut, room: usize) {
-        let Self { mux, unacknowledged, unacknowledged_bytes, since_asked, .. } = self;
+        let Self { mux, senders, unacknowledged, unacknowledged_bytes, since_asked, .. } = self;
         mux.fill(out, room, |slot, parcel| {
+            senders[slot as usize].stanzas += 1;
             if let Some(sent) = unacknowledged {
                 *unacknowledged_bytes += parcel.bytes.len();
                 sent.push((slot, parcel.bytes, parcel.origin));
@@ -292,10 +334,10 @@ impl<O> ServerStream<O> {
         self.mux.is_ready()
     }
 
-    /// Whether the stream has ended, from either side.
+    /// Whether nothing that comes counts any more.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.over
+        self.ending == Ending::Over
     }
 
     /// Bytes that wait to be written, for a verdict, or for an acknowledgement.
@@ -323,5 +365,33 @@ impl<O> ServerStream<O> {
     /// The pairs that may send here.
     pub fn pairs(&self) -> impl Iterator<Item = &Pair> {
         self.senders.iter().filter(|sender| sender.state == Sending::Granted).map(|sender| &sender.pair)
+    }
+
+    /// The pairs that may send here, or have wanted to.
+    pub fn senders(&self) -> impl Iterator<Item = &Pair> {
+        self.senders.iter().map(|sender| &sender.pair)
+    }
+
+    /// What every pair has sent and got here.
+    #[must_use]
+    pub fn traffic(&self) -> HashMap<Pair, PairTraffic> {
+        let mut all: HashMap<Pair, PairTraffic> = HashMap::new();
+        for Sender { pair, state, stanzas } in &self.senders {
+            let traffic = PairTraffic { open: *state == Sending::Granted, stanzas_in: 0, stanzas_out: *stanzas };
+            all.insert(pair.clone(), traffic);
+        }
+        for (pair, stanzas) in &self.received {
+            let traffic = all.entry(pair.clone()).or_default();
+            (traffic.open, traffic.stanzas_in) = (true, *stanzas);
+        }
+        all
+    }
+
+    /// Every pair that stanzas wait for: how many, their bytes, and since when the oldest waits.
+    pub fn queues(&self) -> impl Iterator<Item = (&Pair, usize, usize, Instant)> {
+        (0..).zip(&self.senders).filter_map(|(slot, sender)| {
+            let since = self.mux.oldest(slot)?;
+            Some((&sender.pair, self.mux.pair_count(slot), self.mux.pair_bytes(slot), since))
+        })
     }
 }

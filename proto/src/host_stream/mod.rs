@@ -294,6 +294,12 @@ impl HostStream {
         self.pairs.get(slot)
     }
 
+    /// Whether the pair in `slot` is active.
+    #[must_use]
+    pub fn is_active(&self, slot: Slot) -> bool {
+        self.pairs.get(slot).active.is_some()
+    }
+
     /// All pairs of the link.
     pub fn records(&self) -> impl Iterator<Item = &PairRecord> {
         self.pairs.iter().map(|(_, record)| record)

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Action, Peer, Sending, ServerStream};
+use super::{Action, Ending, Peer, Sending, ServerStream};
 use crate::acks::{Ack, NAMESPACE as SM};
 use crate::checker::{Malformed, Root, Scope, check_head};
 use crate::classic::SERVER;
@@ -12,7 +12,7 @@ use crate::framer::Frame;
 use crate::jid::domain_of;
 use crate::limits::{PENDING_CHECKS, PROVED_DOMAINS};
 use crate::name::Name;
-use crate::pair::Pair;
+use crate::pair::{AsPair, Pair};
 use crate::stanza::{self, Kind, NotAStanza, Stanza};
 use crate::stanza_error::{Condition, bounce, bounce_root};
 use crate::stream_error::{Condition as StreamCondition, StreamError, farewell};
@@ -20,14 +20,14 @@ use crate::stream_error::{Condition as StreamCondition, StreamError, farewell};
 impl<O> ServerStream<O> {
     /// Takes the next frame.
     pub fn frame(&mut self, frame: &Frame, actions: &mut Vec<Action<O>>) {
-        if self.over {
+        if self.is_over() {
             return;
         }
         match frame {
             Frame::Element(bytes) => self.element(bytes, actions),
             Frame::TooLarge { head, .. } => self.too_large(head, actions),
             Frame::End => self.peer_closed(None, actions),
-            Frame::Header(_) => self.end(StreamCondition::InvalidXml, "a second stream header", actions),
+            Frame::Header(_) => self.fail_with(StreamCondition::InvalidXml, "a second stream header", actions),
         }
     }
 
@@ -37,15 +37,15 @@ impl<O> ServerStream<O> {
             Ok(stanza) => self.stanza(bytes, &stanza, actions),
             Err(NotAStanza::OtherElement(_)) => match Element::parse(bytes, &scope) {
                 Ok(element) => self.other(&element, actions),
-                Err(malformed) => self.close(Some(malformed.stream_error()), actions),
+                Err(malformed) => self.fail(malformed.stream_error(), actions),
             },
             Err(NotAStanza::Malformed(malformed)) => self.malformed(bytes, malformed, actions),
             Err(NotAStanza::Prefixed(_)) => {
-                self.end(StreamCondition::BadNamespacePrefix, "a stanza must not have a prefix", actions);
+                self.fail_with(StreamCondition::BadNamespacePrefix, "a stanza must not have a prefix", actions);
             }
             Err(NotAStanza::Address { .. }) => {
                 let text = "between servers a stanza needs valid addresses in 'from' and 'to'";
-                self.end(StreamCondition::ImproperAddressing, text, actions);
+                self.fail_with(StreamCondition::ImproperAddressing, text, actions);
             }
         }
     }
@@ -64,14 +64,12 @@ impl<O> ServerStream<O> {
         }
         match self.setting.peer {
             Peer::Own(_) => {
-                let forwarded = stanza::forward(bytes, stanza, &Scope::SERVER, self.setting.lang.as_deref());
-                let names = (Name::parse(stanza.from_domain()), Name::parse(stanza.to_domain()));
-                if let (Ok(local), Ok(remote)) = names {
-                    actions.push(Action::Route(Pair { local, remote }, forwarded));
-                }
+                let lang = self.setting.lang.as_deref();
+                actions.push(Action::Route(stanza::forward(bytes, stanza, &Scope::SERVER, lang)));
             }
             Peer::Remote => match self.setting.hosted.entry(stanza.to_domain()) {
                 Some(entry) => {
+                    self.count_received(stanza.to_domain(), stanza.from_domain());
                     let lang = self.setting.lang.as_deref();
                     actions.push(Action::Deliver(entry, stanza::forward(bytes, stanza, &Scope::COMPONENT, lang)));
                 }
@@ -83,6 +81,15 @@ impl<O> ServerStream<O> {
         }
     }
 
+    fn count_received(&mut self, local: &str, remote: &str) {
+        if let Some(count) = self.received.get_mut(&(local, remote) as &dyn AsPair) {
+            *count += 1;
+        } else if let (Ok(local), Ok(remote)) = (Name::parse(local), Name::parse(remote)) {
+            self.received.insert(Pair { local, remote }, 1);
+        }
+    }
+
+    /// For the other side's acknowledgements.
     fn counted(&mut self) {
         if let Some(counted) = &mut self.counted {
             *counted = counted.wrapping_add(1);
@@ -102,7 +109,7 @@ impl<O> ServerStream<O> {
         let text = format!("{domain} was not proved on this stream");
         let condition =
             if self.proved.is_empty() { StreamCondition::NotAuthorized } else { StreamCondition::InvalidFrom };
-        self.end(condition, &text, actions);
+        self.fail_with(condition, &text, actions);
     }
 
     fn too_large_text(&self) -> String {
@@ -112,7 +119,7 @@ impl<O> ServerStream<O> {
     fn too_large(&mut self, head: &[u8], actions: &mut Vec<Action<O>>) {
         let root = match check_head(head, &self.setting.scope) {
             Ok(root) => root,
-            Err(malformed) => return self.close(Some(malformed.stream_error()), actions),
+            Err(malformed) => return self.fail(malformed.stream_error(), actions),
         };
         self.refuse_stanza("too-large", &root, &self.too_large_text(), actions);
     }
@@ -126,14 +133,14 @@ impl<O> ServerStream<O> {
             Some(root) if error.condition == StreamCondition::PolicyViolation => {
                 self.refuse_stanza("beyond-limits", &root, &malformed.to_string(), actions);
             }
-            Some(_) | None => self.close(Some(error), actions),
+            Some(_) | None => self.fail(error, actions),
         }
     }
 
     /// A stanza of which no more is known than its root goes no further, and the stream goes on.
     fn refuse_stanza(&mut self, why: &'static str, root: &Root<'_>, text: &str, actions: &mut Vec<Action<O>>) {
         let Some(kind) = Kind::parse(root.name) else {
-            return self.end(StreamCondition::PolicyViolation, "an element that large is no stanza", actions);
+            return self.fail_with(StreamCondition::PolicyViolation, "an element that large is no stanza", actions);
         };
         self.counted();
         let domain = root.from.as_deref().and_then(|from| domain_of(from).ok());
@@ -157,17 +164,17 @@ impl<O> ServerStream<O> {
         if Dialback::is(element) {
             return match Dialback::read(element) {
                 Ok(dialback) => self.dialback(dialback, actions),
-                Err(why) => self.end(StreamCondition::ImproperAddressing, &why.to_string(), actions),
+                Err(why) => self.fail_with(StreamCondition::ImproperAddressing, &why.to_string(), actions),
             };
         }
         if element.namespace() == SM {
             return match Ack::read(element) {
                 Some(ack) => self.ack(ack, actions),
-                None => self.end(StreamCondition::UndefinedCondition, "not an element of XEP-0198", actions),
+                None => self.fail_with(StreamCondition::UndefinedCondition, "not an element of XEP-0198", actions),
             };
         }
         let text = format!("<{}/> does not belong here", element.name());
-        self.end(StreamCondition::UnsupportedStanzaType, &text, actions);
+        self.fail_with(StreamCondition::UnsupportedStanzaType, &text, actions);
     }
 
     fn dialback(&mut self, dialback: Dialback, actions: &mut Vec<Action<O>>) {
@@ -185,6 +192,9 @@ impl<O> ServerStream<O> {
 
     /// The other side wants to prove a domain (XEP-0220 §2.1.1, §2.4).
     fn asked(&mut self, ends: Ends, key: String, actions: &mut Vec<Action<O>>) {
+        if self.ending != Ending::Open {
+            return;
+        }
         let full = self.checking.len() >= PENDING_CHECKS || self.proved.len() + self.checking.len() >= PROVED_DOMAINS;
         let refusal = match self.setting.peer {
             _ if !self.setting.dialback => Some(Condition::NotAllowed),
@@ -248,18 +258,18 @@ impl<O> ServerStream<O> {
         let bytes = sent.acknowledge(h).map(|taken| taken.map(|(_, stanza, _)| stanza.len()).sum::<usize>());
         match bytes {
             Ok(bytes) => self.unacknowledged_bytes -= bytes,
-            Err(error) => self.end(StreamCondition::UndefinedCondition, &error.to_string(), actions),
+            Err(error) => self.fail_with(StreamCondition::UndefinedCondition, &error.to_string(), actions),
         }
     }
 
     /// What is not written yet goes by another stream: this one may not be read any more.
     fn peer_closed(&mut self, error: Option<StreamError>, actions: &mut Vec<Action<O>>) {
-        self.over = true;
+        self.ending = Ending::Over;
         self.mux.end(farewell(None), true);
         actions.extend([Action::Write, Action::Close(error)]);
     }
 
-    fn end(&mut self, condition: StreamCondition, text: &str, actions: &mut Vec<Action<O>>) {
-        self.close(Some(StreamError::new(condition, text)), actions);
+    fn fail_with(&mut self, condition: StreamCondition, text: &str, actions: &mut Vec<Action<O>>) {
+        self.fail(StreamError::new(condition, text), actions);
     }
 }

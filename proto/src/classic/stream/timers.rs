@@ -30,7 +30,7 @@ impl<O> ServerStream<O> {
 
     /// The pair may not send: what waits for it goes back.
     pub(super) fn refuse(&mut self, slot: Slot, why: String, actions: &mut Vec<Action<O>>) {
-        let Sender { pair, state } = &mut self.senders[slot as usize];
+        let Sender { pair, state, .. } = &mut self.senders[slot as usize];
         *state = Sending::New;
         let waiting = self.mux.take(slot).into_iter().map(|parcel| (parcel.bytes, parcel.origin));
         actions.push(Action::Down(pair.clone(), why, waiting.collect()));
