@@ -1,4 +1,9 @@
-//! Classic S2S: two routers whose domains have no federation record, and reach each other as servers do.
+//! Classic S2S: two routers whose domains have no federation record, and reach each other as servers do;
+//! and, in the rooms below, a router and servers by hand.
+
+mod ground;
+mod inbound;
+mod outbound;
 
 use std::fs;
 

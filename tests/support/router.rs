@@ -24,6 +24,8 @@ pub(crate) struct Running {
     pub(crate) s2s: Option<SocketAddr>,
     /// Where components reach it.
     pub(crate) component: SocketAddr,
+    /// Where servers of its own reach it by S2S, if anywhere.
+    pub(crate) local_s2s: Option<SocketAddr>,
     /// Where operators reach it.
     pub(crate) admin: SocketAddr,
     router: Addr<Router>,
@@ -49,8 +51,8 @@ impl Running {
         });
         let (listening, router) = started.recv().unwrap();
         let (federation, component, admin) = (listening.federation[0], listening.component[0], listening.admin[0]);
-        let s2s = listening.s2s.first().copied();
-        Self { federation, s2s, component, admin, router, drain, thread }
+        let (s2s, local_s2s) = (listening.s2s.first().copied(), listening.local_s2s.first().copied());
+        Self { federation, s2s, component, local_s2s, admin, router, drain, thread }
     }
 
     /// What the status page would say.
