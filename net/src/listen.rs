@@ -1,7 +1,7 @@
 //! Listening sockets, and telling TLS from plain XMPP by the first byte.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
@@ -10,6 +10,8 @@ use tokio::net::TcpStream;
 const BACKLOG: i32 = 1024;
 /// The content type of a TLS handshake record (RFC 8446 §5.1); no XML begins with it.
 const HANDSHAKE: u8 = 0x16;
+/// Ports tried where the system chooses: one that is free for TCP may be somebody's for UDP.
+const TRIES: usize = 16;
 
 /// A listening socket at `addr`, non-blocking, for `tokio::net::TcpListener::from_std`.
 ///
@@ -27,6 +29,36 @@ pub fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
         result => result,
     }
     .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {addr}: {error}")))
+}
+
+/// A UDP socket and a listening one at `addr`, on one port even where that is 0: what DNS is asked over.
+///
+/// Both are non-blocking; what is said of [`bind`] holds for them.
+///
+/// # Errors
+///
+/// What the system says, with the address.
+pub fn bind_both(addr: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
+    let mut tries = 1;
+    loop {
+        let tcp = bind(addr)?;
+        match datagrams(tcp.local_addr()?) {
+            Ok(udp) => return Ok((udp, tcp)),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && addr.port() == 0 && tries < TRIES => tries += 1,
+            Err(error) => return Err(io::Error::new(error.kind(), format!("cannot listen on {addr} (UDP): {error}"))),
+        }
+    }
+}
+
+fn datagrams(addr: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_nonblocking(true)?;
+    // No address is used again here: for UDP that would share somebody's port instead of refusing it.
+    socket.bind(&addr.into())?;
+    Ok(socket.into())
 }
 
 fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
@@ -71,7 +103,7 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::{TcpListener, TcpStream};
 
-    use super::{bind, first_byte_is_tls};
+    use super::{bind, bind_both, first_byte_is_tls};
 
     async fn accepted(first: &[u8]) -> TcpStream {
         let listener = TcpListener::from_std(bind("127.0.0.1:0".parse().unwrap()).unwrap()).unwrap();
@@ -112,5 +144,27 @@ mod tests {
         let error = bind(address).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         assert!(error.to_string().starts_with(&format!("cannot listen on {address}: ")), "{error}");
+    }
+
+    #[test]
+    fn udp_and_tcp_have_one_port() {
+        for addr in ["127.0.0.1:0", "[::]:0"] {
+            let (udp, tcp) = bind_both(addr.parse().unwrap()).unwrap();
+            assert_eq!(udp.local_addr().unwrap(), tcp.local_addr().unwrap());
+            assert_ne!(udp.local_addr().unwrap().port(), 0);
+        }
+    }
+
+    #[test]
+    fn a_port_that_is_used_for_either_is_named_in_the_error() {
+        let (udp, tcp) = bind_both("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = udp.local_addr().unwrap();
+        drop(tcp);
+        let error = bind_both(address).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        assert!(error.to_string().starts_with(&format!("cannot listen on {address} (UDP): ")), "{error}");
+        drop(udp);
+        let _tcp = bind(address).unwrap();
+        assert_eq!(bind_both(address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
     }
 }
