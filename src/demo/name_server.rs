@@ -4,11 +4,12 @@ mod answer;
 mod zone;
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use heteronym_net::listen::bind_both;
 use hickory_server::Server;
 use tokio::runtime;
 use tokio::sync::oneshot;
@@ -17,8 +18,6 @@ pub use zone::{Srv, Zone};
 
 use answer::Answers;
 
-/// Ports tried before it gives up: a free TCP port may be somebody's UDP port.
-const TRIES: usize = 16;
 /// How long a TCP connection may be idle.
 const IDLE: Duration = Duration::from_secs(10);
 /// Answers that may wait on one TCP connection.
@@ -40,7 +39,7 @@ impl NameServer {
     /// # Errors
     /// If there is no socket or no thread to be had.
     pub fn start(zone: Zone) -> io::Result<Self> {
-        let (tcp, udp) = sockets()?;
+        let (udp, tcp) = bind_both((Ipv4Addr::LOCALHOST, 0).into())?;
         let address = tcp.local_addr()?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let zone = Arc::new(Mutex::new(zone));
@@ -138,23 +137,6 @@ impl Drop for NameServer {
 /// A zone is whole after each of its methods, so a panic elsewhere does not spoil it.
 fn lock(zone: &Mutex<Zone>) -> MutexGuard<'_, Zone> {
     zone.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// One port for TCP and UDP.
-fn sockets() -> io::Result<(TcpListener, UdpSocket)> {
-    let mut tries = 0;
-    loop {
-        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        match UdpSocket::bind(tcp.local_addr()?) {
-            Ok(udp) => {
-                tcp.set_nonblocking(true)?;
-                udp.set_nonblocking(true)?;
-                return Ok((tcp, udp));
-            }
-            Err(error) if tries == TRIES => return Err(error),
-            Err(_) => tries += 1,
-        }
-    }
 }
 
 #[cfg(test)]

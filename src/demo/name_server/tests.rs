@@ -1,5 +1,7 @@
 //! The name server, asked by the router's own resolver.
 
+use std::net::UdpSocket;
+
 use heteronym_net::dns::{DnsError, Resolver, SrvRecord};
 
 use super::*;
