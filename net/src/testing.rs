@@ -1,4 +1,6 @@
-//! What the tests share: a certificate authority of a few lines.
+//! What the tests share: a certificate authority of a few lines, and a name server.
+
+pub(crate) mod name_server;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa,

@@ -1,15 +1,14 @@
 //! The resolver against a name server of a few lines on 127.0.0.1.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use hickory_resolver::proto::op::{Message, ResponseCode};
 use hickory_resolver::proto::rr::rdata::{A, AAAA, CNAME, SOA, SRV};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, UdpSocket};
 
 use super::{DnsError, Resolver};
+use crate::testing::name_server::serve;
 
 const SERVICE: &str = "_xmpp-federation._tcp";
 
@@ -46,50 +45,13 @@ impl Reply {
     }
 }
 
-/// A port that is free for TCP and for UDP: a free TCP port may be somebody's UDP port.
-async fn sockets() -> (TcpListener, UdpSocket) {
-    loop {
-        let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()).await {
-            return (tcp, udp);
-        }
-    }
-}
-
-/// A server that answers by `reply`, UDP and TCP on one port; `None` is silence.
-async fn serve(reply: impl Fn(&Name, RecordType) -> Option<Reply> + Send + Sync + Clone + 'static) -> SocketAddr {
-    let (tcp, udp) = sockets().await;
-    let address = tcp.local_addr().unwrap();
+async fn resolver(reply: impl Fn(&Name, RecordType) -> Option<Reply> + Send + Sync + Clone + 'static) -> Resolver {
     let answer = move |question: &[u8], over_udp| {
         let parsed = Message::from_vec(question).unwrap();
         let query = parsed.queries.first().unwrap().clone();
         reply(query.name(), query.query_type()).map(|reply| reply.to_bytes(question, over_udp))
     };
-    let over_tcp = answer.clone();
-    tokio::spawn(async move {
-        let mut buffer = [0; 1500];
-        while let Ok((size, from)) = udp.recv_from(&mut buffer).await {
-            if let Some(bytes) = answer(&buffer[..size], true) {
-                udp.send_to(&bytes, from).await.unwrap();
-            }
-        }
-    });
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = tcp.accept().await {
-            let size = stream.read_u16().await.unwrap();
-            let mut question = vec![0; size.into()];
-            stream.read_exact(&mut question).await.unwrap();
-            if let Some(bytes) = over_tcp(&question, false) {
-                stream.write_u16(bytes.len().try_into().unwrap()).await.unwrap();
-                stream.write_all(&bytes).await.unwrap();
-            }
-        }
-    });
-    address
-}
-
-async fn resolver(reply: impl Fn(&Name, RecordType) -> Option<Reply> + Send + Sync + Clone + 'static) -> Resolver {
-    Resolver::new(&[serve(reply).await]).unwrap()
+    Resolver::new(&[serve(answer).await]).unwrap()
 }
 
 fn name(text: &str) -> Name {
