@@ -8,6 +8,7 @@
 //! ```text
 //! dns ──► dial ──► tls ──► wire          trust: is this chain good for that name?
 //!         listen ──┘                     keys:  sign, verify, seal, open
+//!         steering: DNS for our own servers
 //! ```
 
 pub mod certificate;
@@ -18,6 +19,7 @@ pub mod keys;
 pub mod listen;
 pub mod random;
 pub mod state;
+pub mod steering;
 pub mod tls;
 pub mod trust;
 pub mod wire;
