@@ -142,3 +142,6 @@ fn question(request: &Request) -> Result<&Query, ResponseCode> {
         _ => Ok(query),
     }
 }
+
+#[cfg(test)]
+mod tests;
