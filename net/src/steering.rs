@@ -18,8 +18,10 @@ use hickory_server::proto::op::{Edns, Header, HeaderCounts, Metadata, OpCode, Qu
 use hickory_server::proto::rr::RecordType;
 use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
 use hickory_server::zone_handler::MessageResponseBuilder;
+use tokio::task::JoinSet;
 
 mod answer;
+mod connections;
 mod question;
 
 use answer::{Reply, Target};
@@ -30,8 +32,9 @@ const DATAGRAM: u16 = 1232;
 
 /// Answers, until it is dropped.
 pub struct Steering {
-    /// Its sockets are closed with it.
+    /// Their sockets are closed with them.
     _datagrams: Server<Responder>,
+    _connections: JoinSet<()>,
 }
 
 /// What became of a question.
@@ -84,11 +87,12 @@ impl Steering {
         told: impl Fn(Outcome) + Send + Sync + 'static,
     ) -> io::Result<Self> {
         let responder = Responder(Arc::new(Inner { target: Target::new(target), told: Box::new(told) }));
-        let mut datagrams = Server::new(responder);
-        for (udp, _tcp) in sockets {
+        let (mut datagrams, mut connections) = (Server::new(responder.clone()), JoinSet::new());
+        for (udp, tcp) in sockets {
             datagrams.register_socket(tokio::net::UdpSocket::from_std(udp)?);
+            connections.spawn(connections::serve(tokio::net::TcpListener::from_std(tcp)?, responder.clone()));
         }
-        Ok(Self { _datagrams: datagrams })
+        Ok(Self { _datagrams: datagrams, _connections: connections })
     }
 }
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use hickory_server::proto::op::{Message, MessageType};
 use hickory_server::proto::rr::{Name, RData};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::*;
@@ -61,6 +63,21 @@ fn question_of(name: Name, kind: RecordType) -> Message {
     message.metadata.recursion_desired = true;
     message.add_query(Query::query(name, kind));
     message
+}
+
+async fn tell(stream: &mut TcpStream, message: &Message) {
+    let bytes = message.to_vec().unwrap();
+    stream.write_u16(bytes.len().try_into().unwrap()).await.unwrap();
+    stream.write_all(&bytes).await.unwrap();
+}
+
+async fn hear(stream: &mut TcpStream) -> Message {
+    let answer = async {
+        let mut bytes = vec![0; stream.read_u16().await.unwrap().into()];
+        stream.read_exact(&mut bytes).await.unwrap();
+        Message::from_vec(&bytes).unwrap()
+    };
+    timeout(DEADLINE, answer).await.unwrap()
 }
 
 /// Port and labels of the target of the one SRV record.
@@ -204,4 +221,54 @@ async fn it_ends_when_it_is_dropped() {
         }
     };
     timeout(DEADLINE, rebound).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_may_ask_more_than_once() {
+    let asked = Asked::new("127.0.0.1:5268");
+    let mut stream = TcpStream::connect(asked.address).await.unwrap();
+    for _ in 0..3 {
+        let question = question(SERVER, RecordType::SRV);
+        tell(&mut stream, &question).await;
+        let answer = hear(&mut stream).await;
+        assert_eq!((answer.metadata.id, led_to(&answer).0), (question.metadata.id, 5268));
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_asks_nothing_readable_is_closed() {
+    let asked = Asked::new("127.0.0.1:1");
+    for bytes in [&b"\0\0"[..], b"\0\x04nope"] {
+        let mut stream = TcpStream::connect(asked.address).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        assert_eq!(timeout(DEADLINE, stream.read(&mut [0])).await.unwrap().unwrap(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_asks_nothing_is_closed() {
+    let asked = Asked::new("127.0.0.1:1");
+    let mut stream = TcpStream::connect(asked.address).await.unwrap();
+    assert_eq!(timeout(DEADLINE, stream.read(&mut [0])).await.unwrap().unwrap(), 0);
+}
+
+#[tokio::test]
+async fn one_connection_more_waits_for_a_place() {
+    let asked = Asked::new("127.0.0.1:1");
+    let question = question(SERVER, RecordType::SRV);
+    let mut held = Vec::new();
+    for _ in 0..64 {
+        let mut stream = TcpStream::connect(asked.address).await.unwrap();
+        tell(&mut stream, &question).await;
+        hear(&mut stream).await;
+        held.push(stream);
+    }
+    let mut one_more = TcpStream::connect(asked.address).await.unwrap();
+    tell(&mut one_more, &question).await;
+    for _ in 0..20 {
+        asked.ask(&question).await;
+    }
+    assert!(one_more.try_read(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock));
+    held.pop();
+    assert_eq!(led_to(&hear(&mut one_more).await).0, 1);
 }
