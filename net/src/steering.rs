@@ -13,28 +13,40 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use hickory_server::Server;
+use hickory_server::net::NetError;
 use hickory_server::net::runtime::Time;
 use hickory_server::proto::op::{Edns, Header, HeaderCounts, Metadata, OpCode, Query, ResponseCode};
 use hickory_server::proto::rr::RecordType;
 use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
 use hickory_server::zone_handler::MessageResponseBuilder;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tracing::debug;
 
 mod answer;
 mod connections;
 mod question;
+mod resolvers;
+mod upstream;
+
+pub use resolvers::Resolvers;
 
 use answer::{Reply, Target};
 use question::{Way, decide};
+use upstream::{ask, passed_on};
 
 /// The largest datagram, in bytes: it is never cut into fragments (the DNS flag day of 2020).
 const DATAGRAM: u16 = 1232;
+/// Questions that others are asked at once, with two sockets each. Of more, each is SERVFAIL at once: what
+/// our servers ask most, they are answered from here.
+const UNDER_WAY: usize = 256;
 
 /// Answers, until it is dropped.
 pub struct Steering {
     /// Their sockets are closed with them.
     _datagrams: Server<Responder>,
     _connections: JoinSet<()>,
+    resolvers: Resolvers,
 }
 
 /// What became of a question.
@@ -44,7 +56,9 @@ pub enum Outcome {
     Steered,
     /// There is none, as far as our servers are to know.
     Absent,
-    /// The answer was SERVFAIL, or that this is no question for us.
+    /// Others were asked, and have answered.
+    Forwarded,
+    /// Nobody has answered (SERVFAIL), or it is no question for us.
     Failed,
 }
 
@@ -54,12 +68,14 @@ struct Responder(Arc<Inner>);
 
 struct Inner {
     target: Target,
+    resolvers: Resolvers,
+    under_way: Semaphore,
     told: Box<dyn Fn(Outcome) + Send + Sync>,
 }
 
 impl Outcome {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Steered, Self::Absent, Self::Failed];
+    pub const ALL: [Self; 4] = [Self::Steered, Self::Absent, Self::Forwarded, Self::Failed];
 
     /// Its word in metrics.
     #[must_use]
@@ -67,14 +83,16 @@ impl Outcome {
         match self {
             Self::Steered => "steered",
             Self::Absent => "absent",
+            Self::Forwarded => "forwarded",
             Self::Failed => "failed",
         }
     }
 }
 
 impl Steering {
-    /// Answers on `sockets` of [`bind_both`](crate::listen::bind_both), leads every domain to `target` and
-    /// tells `told` about each question. An unspecified `target` stands for the loopback address.
+    /// Answers on `sockets` of [`bind_both`](crate::listen::bind_both), leads every domain to `target`, asks
+    /// `servers` all else, or the system's name servers if there are none given, and tells `told` about each
+    /// question. An unspecified `target` stands for the loopback address.
     ///
     /// It belongs to the runtime in which this is called.
     ///
@@ -84,15 +102,28 @@ impl Steering {
     pub fn start(
         sockets: Vec<(UdpSocket, TcpListener)>,
         target: SocketAddr,
+        servers: &[SocketAddr],
         told: impl Fn(Outcome) + Send + Sync + 'static,
     ) -> io::Result<Self> {
-        let responder = Responder(Arc::new(Inner { target: Target::new(target), told: Box::new(told) }));
+        let resolvers = Resolvers::new(servers);
+        let responder = Responder(Arc::new(Inner {
+            target: Target::new(target),
+            resolvers: resolvers.clone(),
+            under_way: Semaphore::new(UNDER_WAY),
+            told: Box::new(told),
+        }));
         let (mut datagrams, mut connections) = (Server::new(responder.clone()), JoinSet::new());
         for (udp, tcp) in sockets {
             datagrams.register_socket(tokio::net::UdpSocket::from_std(udp)?);
             connections.spawn(connections::serve(tokio::net::TcpListener::from_std(tcp)?, responder.clone()));
         }
-        Ok(Self { _datagrams: datagrams, _connections: connections })
+        Ok(Self { _datagrams: datagrams, _connections: connections, resolvers })
+    }
+
+    /// Whom it asks, to be replaced by a reload.
+    #[must_use]
+    pub fn resolvers(&self) -> &Resolvers {
+        &self.resolvers
     }
 }
 
@@ -110,7 +141,7 @@ impl RequestHandler for Responder {
             edns.set_dnssec_ok(asked.flags().dnssec_ok);
             response.edns(&edns);
         }
-        let response = response.build(head, &reply.answers, &reply.authorities, [], []);
+        let response = response.build(head, &reply.answers, &reply.authorities, [], &reply.additionals);
         let nothing = ResponseInfo::from(Header { metadata: head, counts: HeaderCounts::default() });
         // Who asked has gone: nobody is left to be told.
         handle.send_response(response).await.unwrap_or(nothing)
@@ -127,7 +158,22 @@ impl Responder {
             Way::Steer => (Reply::steered(query.name(), &self.0.target), Outcome::Steered),
             Way::Address(address) => (Reply::address(query.name(), address), Outcome::Steered),
             Way::Absent => (Reply::absent(query.name()), Outcome::Absent),
-            Way::Forward => (Reply::code(ResponseCode::Refused), Outcome::Failed),
+            Way::Forward => self.forward(request, query).await,
+        }
+    }
+
+    async fn forward(&self, request: &Request, query: &Query) -> (Reply, Outcome) {
+        let servers = self.0.resolvers.now();
+        let said = match self.0.under_way.try_acquire() {
+            Ok(_until_then) => ask(&servers, &passed_on(request, query)).await,
+            Err(_all_taken) => Err(NetError::Busy),
+        };
+        match said {
+            Ok(said) => (said.into(), Outcome::Forwarded),
+            Err(why) => {
+                debug!(question = %query, %why, "nobody answers");
+                (Reply::code(ResponseCode::ServFail), Outcome::Failed)
+            }
         }
     }
 }

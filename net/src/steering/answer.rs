@@ -1,8 +1,8 @@
-//! What is answered: our own few records.
+//! What is answered: our own few records, or what somebody else has said.
 
 use std::net::{IpAddr, SocketAddr};
 
-use hickory_server::proto::op::{Metadata, ResponseCode};
+use hickory_server::proto::op::{Message, Metadata, ResponseCode};
 use hickory_server::proto::rr::rdata::{SOA, SRV};
 use hickory_server::proto::rr::{Name, RData, Record};
 
@@ -23,9 +23,12 @@ pub(super) struct Target {
 #[derive(Debug, Default)]
 pub(super) struct Reply {
     code: ResponseCode,
+    authoritative: bool,
     recursion_available: bool,
+    authentic: bool,
     pub(super) answers: Vec<Record>,
     pub(super) authorities: Vec<Record>,
+    pub(super) additionals: Vec<Record>,
 }
 
 impl Target {
@@ -71,7 +74,24 @@ impl Reply {
     /// Writes what it says beside records into the head of the message.
     pub(super) fn mark(&self, head: &mut Metadata) {
         head.response_code = self.code;
+        head.authoritative = self.authoritative;
         head.recursion_available = self.recursion_available;
+        head.authentic_data = self.authentic;
+    }
+}
+
+/// What another name server said. That it has verified signatures (AD) is passed on as it said it.
+impl From<Message> for Reply {
+    fn from(said: Message) -> Self {
+        Self {
+            code: said.metadata.response_code,
+            authoritative: said.metadata.authoritative,
+            recursion_available: said.metadata.recursion_available,
+            authentic: said.metadata.authentic_data,
+            answers: said.answers,
+            authorities: said.authorities,
+            additionals: said.additionals,
+        }
     }
 }
 

@@ -15,6 +15,8 @@ use crate::listen::bind_both;
 
 /// How long anything may take: nobody measures here.
 const DEADLINE: Duration = Duration::from_secs(60);
+/// Where no name server is: nothing may be asked there.
+const NOBODY: &str = "127.0.0.1:1";
 const SERVER: &str = "_xmpp-server._tcp.pessoa.lit.";
 
 /// A responder, and what it told.
@@ -26,12 +28,17 @@ struct Asked {
 
 impl Asked {
     fn new(target: &str) -> Self {
+        Self::with(target, &[NOBODY.parse().unwrap()])
+    }
+
+    /// Passes on to `servers`.
+    fn with(target: &str, servers: &[SocketAddr]) -> Self {
         let sockets = bind_both((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let address = sockets.0.local_addr().unwrap();
         let told = Arc::new(Mutex::new(Vec::new()));
         let tell = Arc::clone(&told);
         let tell = move |outcome| tell.lock().unwrap().push(outcome);
-        let steering = Steering::start(vec![sockets], target.parse().unwrap(), tell).unwrap();
+        let steering = Steering::start(vec![sockets], target.parse().unwrap(), servers, tell).unwrap();
         Self { address, told, _steering: steering }
     }
 
