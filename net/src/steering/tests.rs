@@ -1,5 +1,7 @@
 //! The responder, asked over real sockets on 127.0.0.1.
 
+mod forwarding;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -23,7 +25,7 @@ const SERVER: &str = "_xmpp-server._tcp.pessoa.lit.";
 struct Asked {
     address: SocketAddr,
     told: Arc<Mutex<Vec<Outcome>>>,
-    _steering: Steering,
+    steering: Steering,
 }
 
 impl Asked {
@@ -39,7 +41,7 @@ impl Asked {
         let tell = Arc::clone(&told);
         let tell = move |outcome| tell.lock().unwrap().push(outcome);
         let steering = Steering::start(vec![sockets], target.parse().unwrap(), servers, tell).unwrap();
-        Self { address, told, _steering: steering }
+        Self { address, told, steering }
     }
 
     /// The answer to `message`, over UDP.
