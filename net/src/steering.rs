@@ -29,7 +29,7 @@ mod question;
 mod resolvers;
 mod upstream;
 
-pub use resolvers::Resolvers;
+pub use resolvers::{Resolvers, leading_back};
 
 use answer::{Reply, Target};
 use question::{Way, decide};
@@ -92,20 +92,22 @@ impl Outcome {
 impl Steering {
     /// Answers on `sockets` of [`bind_both`](crate::listen::bind_both), leads every domain to `target`, asks
     /// `servers` all else, or the system's name servers if there are none given, and tells `told` about each
-    /// question. An unspecified `target` stands for the loopback address.
+    /// question. An unspecified `target` stands for the loopback address. If it is among those that it
+    /// would ask, it answers nothing but SERVFAIL.
     ///
     /// It belongs to the runtime in which this is called.
     ///
     /// # Errors
     ///
-    /// If the runtime does not take a socket.
+    /// If the system does not say where a socket is, or the runtime does not take it.
     pub fn start(
         sockets: Vec<(UdpSocket, TcpListener)>,
         target: SocketAddr,
         servers: &[SocketAddr],
         told: impl Fn(Outcome) + Send + Sync + 'static,
     ) -> io::Result<Self> {
-        let resolvers = Resolvers::new(servers);
+        let own = sockets.iter().map(|(udp, _)| udp.local_addr()).collect::<io::Result<_>>()?;
+        let resolvers = Resolvers::new(own, servers);
         let responder = Responder(Arc::new(Inner {
             target: Target::new(target),
             resolvers: resolvers.clone(),
@@ -154,18 +156,20 @@ impl Responder {
             Ok(query) => query,
             Err(code) => return (Reply::code(code), Outcome::Failed),
         };
+        let Some(servers) = self.0.resolvers.now() else {
+            return (Reply::code(ResponseCode::ServFail), Outcome::Failed);
+        };
         match decide(query) {
             Way::Steer => (Reply::steered(query.name(), &self.0.target), Outcome::Steered),
             Way::Address(address) => (Reply::address(query.name(), address), Outcome::Steered),
             Way::Absent => (Reply::absent(query.name()), Outcome::Absent),
-            Way::Forward => self.forward(request, query).await,
+            Way::Forward => self.forward(&servers, request, query).await,
         }
     }
 
-    async fn forward(&self, request: &Request, query: &Query) -> (Reply, Outcome) {
-        let servers = self.0.resolvers.now();
+    async fn forward(&self, servers: &[SocketAddr], request: &Request, query: &Query) -> (Reply, Outcome) {
         let said = match self.0.under_way.try_acquire() {
-            Ok(_until_then) => ask(&servers, &passed_on(request, query)).await,
+            Ok(_until_then) => ask(servers, &passed_on(request, query)).await,
             Err(_all_taken) => Err(NetError::Busy),
         };
         match said {

@@ -227,6 +227,23 @@ async fn other_servers_are_asked_once_they_are_given() {
     }
 }
 
+/// Not even what it knows: our own look-ups may come the same way.
+#[tokio::test]
+async fn who_would_ask_itself_answers_nothing() {
+    let other = upstream(|question, _| Some(empty(question, ResponseCode::NXDomain))).await;
+    let asked = Asked::with("127.0.0.1:1", &[other]);
+    for servers in [[asked.address, other], [other, asked.address]] {
+        asked.steering.resolvers().replace(&servers);
+        for (name, kind) in [("pessoa.lit.", RecordType::A), (SERVER, RecordType::SRV), (SERVER, RecordType::A)] {
+            let answer = asked.ask(&question(name, kind)).await;
+            assert_eq!(answer.metadata.response_code, ResponseCode::ServFail, "{name} {kind}");
+        }
+    }
+    assert_eq!(asked.told(), [Outcome::Failed; 6], "each was one question, not two");
+    asked.steering.resolvers().replace(&[other]);
+    assert_eq!(led_to(&asked.ask(&question(SERVER, RecordType::SRV)).await).0, 1);
+}
+
 /// On a clock that stands: no question ends while others come.
 #[tokio::test(start_paused = true)]
 async fn of_too_many_questions_one_fails_and_what_we_know_does_not() {
