@@ -113,6 +113,7 @@ impl Listen {
             admin: addresses("admin", default.admin),
         };
         listen.check_apart(section);
+        listen.check_steering(section);
         listen
     }
 
@@ -139,6 +140,15 @@ impl Listen {
                     section.refuse(key, Some(format!("\"{address}\"")), refusal);
                 }
             }
+        }
+    }
+
+    /// What is led to us has to find somebody.
+    fn check_steering(&self, section: &Section<'_>) {
+        if !self.steering_dns.is_empty() && self.local_s2s.is_empty() {
+            let addresses: Vec<_> = self.steering_dns.iter().map(|address| format!("\"{address}\"")).collect();
+            let refusal = invalid("leads to listen.local_s2s, which is empty", "[], or an address in listen.local_s2s");
+            section.refuse("steering_dns", Some(format!("[{}]", addresses.join(", "))), refusal);
         }
     }
 }

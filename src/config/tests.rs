@@ -85,6 +85,10 @@ const WRONG: &[(&str, &str)] = &[
         "[listen]\nfederation = ['[::]:5269']",
         "listen.s2s = \"[::]:5269\": is already in listen.federation; allowed: an address that no other listener has",
     ),
+    (
+        "[listen]\nlocal_s2s = []\nsteering_dns = ['127.0.0.1:53']",
+        "listen.steering_dns = [\"127.0.0.1:53\"]: leads to listen.local_s2s, which is empty; allowed: [], or an address in listen.local_s2s",
+    ),
     ("[tls]\nroots = 'none'", "tls.roots = \"none\": is none of the words; allowed: \"system\" or a list of PEM files"),
     (
         "[federation]\npolicy = 'always'",
