@@ -96,6 +96,7 @@ impl Config {
         let listen = root.section("listen", Listen::read);
         let tls = root.section("tls", Tls::read);
         let dns = root.section("dns", Dns::read);
+        dns.check_servers(&listen, root);
         let federation = root.section("federation", Federation::read);
         let classic = root.section("classic", Classic::read);
         let limits = root.section("limits", limits::read);

@@ -179,6 +179,15 @@ impl Dns {
     pub(super) fn read(section: &mut Section<'_>) -> Self {
         Self { servers: section.list("servers", remote_address).unwrap_or_default() }
     }
+
+    /// Refuses every server that is our own and would ask itself.
+    pub(super) fn check_servers(&self, listen: &Listen, root: &Section<'_>) {
+        for server in self.servers.iter().filter(|server| listen.steering_dns.contains(server)) {
+            let first = "listen.steering_dns".to_owned();
+            let refusal = Refusal { problem: Problem::Taken { first }, allowed: "name servers that ask others".into() };
+            root.refuse("dns.servers", Some(format!("\"{server}\"")), refusal);
+        }
+    }
 }
 
 impl Peer {

@@ -89,6 +89,10 @@ const WRONG: &[(&str, &str)] = &[
         "[listen]\nlocal_s2s = []\nsteering_dns = ['127.0.0.1:53']",
         "listen.steering_dns = [\"127.0.0.1:53\"]: leads to listen.local_s2s, which is empty; allowed: [], or an address in listen.local_s2s",
     ),
+    (
+        "[listen]\nsteering_dns = ['127.0.0.1:53']\n[dns]\nservers = ['9.9.9.9:53', '127.0.0.1:53']",
+        "dns.servers = \"127.0.0.1:53\": is already in listen.steering_dns; allowed: name servers that ask others",
+    ),
     ("[tls]\nroots = 'none'", "tls.roots = \"none\": is none of the words; allowed: \"system\" or a list of PEM files"),
     (
         "[federation]\npolicy = 'always'",
