@@ -34,6 +34,13 @@ pub enum Direction {
 /// Seconds from the first element of an activation to the last: a round trip, and signatures.
 const ACTIVATION_BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
 
+/// A counter with these labels, registered.
+fn counter(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+    let counter = IntCounterVec::new(Opts::new(name, help), labels)?;
+    registry.register(Box::new(counter.clone()))?;
+    Ok(counter)
+}
+
 impl Direction {
     const ALL: [Self; 3] = [Self::In, Self::Out, Self::Local];
 
@@ -53,23 +60,13 @@ impl Metrics {
     /// If a name or a label is none: a mistake here.
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
-        let counter = |name: &str, help: &str, labels: &[&str]| {
-            let counter = IntCounterVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(counter.clone()))?;
-            Ok::<_, prometheus::Error>(counter)
-        };
+        let counter = |name: &str, help: &str, labels: &[&str]| counter(&registry, name, help, labels);
         let stanzas = counter("heteronym_stanzas_total", "Stanzas that were forwarded", &["direction", "kind"])?;
         let bytes = counter("heteronym_stanza_bytes_total", "Bytes of those stanzas", &["direction"])?;
-        let errors = counter(
-            "heteronym_stanza_errors_total",
-            "Stanzas that went no further, by the error that their sender got and why",
-            &["condition", "reason"],
-        )?;
-        let activations = counter(
-            "heteronym_activations_total",
-            "Activations of domain pairs that came to an end",
-            &["role", "result"],
-        )?;
+        let what = "Stanzas that went no further, by the error that their sender got and why";
+        let errors = counter("heteronym_stanza_errors_total", what, &["condition", "reason"])?;
+        let what = "Activations of domain pairs that came to an end";
+        let activations = counter("heteronym_activations_total", what, &["role", "result"])?;
         let dns_lookups = counter("heteronym_dns_lookups_total", "Look-ups that went out", &["type", "result"])?;
         let tls_handshakes =
             counter("heteronym_tls_handshakes_total", "TLS handshakes between hosts", &["role", "result"])?;
