@@ -4,6 +4,7 @@
 //! their number is bounded. What there is *now* (connections, pairs, queues) is not counted but
 //! asked for, by [`GetTotals`](crate::router::GetTotals).
 
+use heteronym_net::steering::Outcome;
 use heteronym_proto::traffic::Traffic;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry};
 
@@ -17,6 +18,7 @@ pub struct Metrics {
     activations: IntCounterVec,
     activation_seconds: Histogram,
     dns_lookups: IntCounterVec,
+    steering_questions: IntCounterVec,
     tls_handshakes: IntCounterVec,
 }
 
@@ -68,6 +70,8 @@ impl Metrics {
         let what = "Activations of domain pairs that came to an end";
         let activations = counter("heteronym_activations_total", what, &["role", "result"])?;
         let dns_lookups = counter("heteronym_dns_lookups_total", "Look-ups that went out", &["type", "result"])?;
+        let steering_questions =
+            counter("heteronym_steering_questions_total", "Questions to steering_dns", &["result"])?;
         let tls_handshakes =
             counter("heteronym_tls_handshakes_total", "TLS handshakes between hosts", &["role", "result"])?;
         let buckets = HistogramOpts::new("heteronym_activation_seconds", "Time that an activation took");
@@ -80,8 +84,17 @@ impl Metrics {
             Traffic::KINDS.map(|kind| stanzas.with_label_values(&[direction.as_str(), kind.as_str()]))
         });
         let bytes = Direction::ALL.map(|direction| bytes.with_label_values(&[direction.as_str()]));
-        let metrics =
-            Self { registry, stanzas, bytes, errors, activations, activation_seconds, dns_lookups, tls_handshakes };
+        let metrics = Self {
+            registry,
+            stanzas,
+            bytes,
+            errors,
+            activations,
+            activation_seconds,
+            dns_lookups,
+            steering_questions,
+            tls_handshakes,
+        };
         metrics.show_zeros();
         Ok(metrics)
     }
@@ -97,6 +110,9 @@ impl Metrics {
         for result in ["found", "absent", "failed"] {
             self.dns_lookups.with_label_values(&["srv", result]);
             self.dns_lookups.with_label_values(&["address", result]);
+        }
+        for outcome in Outcome::ALL {
+            self.steering_questions.with_label_values(&[outcome.as_str()]);
         }
         self.errors.with_label_values(&["remote-server-timeout", "overdue"]);
     }
@@ -131,6 +147,11 @@ impl Metrics {
         self.dns_lookups.with_label_values(&[kind, result]).inc();
     }
 
+    /// One of our servers has asked for somebody. That is no look-up of ours.
+    pub fn steering_question(&self, outcome: Outcome) {
+        self.steering_questions.with_label_values(&[outcome.as_str()]).inc();
+    }
+
     pub(crate) fn tls_handshake(&self, role: &'static str, succeeded: bool) {
         let result = if succeeded { "ok" } else { "failed" };
         self.tls_handshakes.with_label_values(&[role, result]).inc();
@@ -144,6 +165,6 @@ mod tests {
     #[test]
     fn every_name_and_label_is_one() {
         let metrics = Metrics::new().unwrap();
-        assert_eq!(metrics.registry().gather().len(), 8);
+        assert_eq!(metrics.registry().gather().len(), 9);
     }
 }

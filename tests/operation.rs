@@ -71,8 +71,16 @@ async fn the_metrics_move_with_what_happens() {
     stage.local.expect("inside").await;
     stage.talk().await;
     let scrape = scrape(&stage.world).await;
-    let counters =
-        ["stanzas", "stanza_bytes", "stanza_errors", "activations", "resumed_pairs", "dns_lookups", "tls_handshakes"];
+    let counters = [
+        "stanzas",
+        "stanza_bytes",
+        "stanza_errors",
+        "activations",
+        "resumed_pairs",
+        "dns_lookups",
+        "steering_questions",
+        "tls_handshakes",
+    ];
     for counter in counters {
         assert_eq!(
             scrape.types.get(&format!("heteronym_{counter}_total")).map(String::as_str),
