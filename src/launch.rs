@@ -76,6 +76,13 @@ pub struct Launched {
     end_admin: tokio::sync::watch::Sender<bool>,
 }
 
+/// Every socket that is listened on.
+struct Bound {
+    sockets: Sockets,
+    admin: Vec<TcpListener>,
+    listening: Listening,
+}
+
 /// Where a router listens, with the ports that the system chose for port 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listening {
@@ -125,7 +132,7 @@ pub fn launch(config: &Config, certificates: Certificates, threads: usize) -> Re
     certificates.log_problems();
     let dates = certificates.dates();
     let Certificates { host, domains, roots } = certificates;
-    let (sockets, admin_sockets, listening) = bind_listeners(&config.listen)?;
+    let Bound { sockets, admin: admin_sockets, listening } = bind_listeners(&config.listen)?;
     let tls = tls(config, host, &domains)?;
     let pinned = Arc::new(pinned(config)?);
     let told = actors_config(config, &[]);
@@ -176,13 +183,13 @@ fn pinned(config: &Config) -> Result<Pinned, LaunchError> {
     Ok(Pinned::new(config.federation.pin, file))
 }
 
-/// The sockets of the actors, those of the admin interface, and where all of them are.
-fn bind_listeners(listen: &config::Listen) -> Result<(Sockets, Vec<TcpListener>, Listening), LaunchError> {
-    let (federation, at_federation) = bind_all("federation", &listen.federation)?;
-    let (s2s, at_s2s) = bind_all("s2s", &listen.s2s)?;
-    let (component, at_component) = bind_all("component", &listen.component)?;
-    let (local_s2s, at_local_s2s) = bind_all("local_s2s", &listen.local_s2s)?;
-    let (admin, at_admin) = bind_all("admin", &listen.admin)?;
+fn bind_listeners(listen: &config::Listen) -> Result<Bound, LaunchError> {
+    let one = |address| bind(address).and_then(|socket| Ok((socket.local_addr()?, socket)));
+    let (at_federation, federation) = bind_all("federation", &listen.federation, one)?;
+    let (at_s2s, s2s) = bind_all("s2s", &listen.s2s, one)?;
+    let (at_component, component) = bind_all("component", &listen.component, one)?;
+    let (at_local_s2s, local_s2s) = bind_all("local_s2s", &listen.local_s2s, one)?;
+    let (at_admin, admin) = bind_all("admin", &listen.admin, one)?;
     let listening = Listening {
         federation: at_federation,
         s2s: at_s2s,
@@ -190,20 +197,20 @@ fn bind_listeners(listen: &config::Listen) -> Result<(Sockets, Vec<TcpListener>,
         local_s2s: at_local_s2s,
         admin: at_admin,
     };
-    Ok((Sockets { federation, s2s, component, local_s2s }, admin, listening))
+    Ok(Bound { sockets: Sockets { federation, s2s, component, local_s2s }, admin, listening })
 }
 
-/// The sockets of one listener, and where they are.
-fn bind_all(
+/// Where the sockets are, and the sockets.
+fn bind_all<S>(
     listener: &'static str,
     addresses: &[SocketAddr],
-) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), LaunchError> {
+    bind: impl Fn(SocketAddr) -> io::Result<(SocketAddr, S)>,
+) -> Result<(Vec<SocketAddr>, Vec<S>), LaunchError> {
     let bind_one = |wanted: &SocketAddr| {
-        let failed = |error| LaunchError::Bind { listener, address: *wanted, error };
-        let socket = bind(*wanted).map_err(failed)?;
-        let address = socket.local_addr().map_err(failed)?;
+        let (address, socket) =
+            bind(*wanted).map_err(|error| LaunchError::Bind { listener, address: *wanted, error })?;
         info!(listener, %address, "listening");
-        Ok((socket, address))
+        Ok((address, socket))
     };
     addresses.iter().map(bind_one).collect()
 }
