@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -16,9 +16,10 @@ use heteronym_actors::{
     Attach, Classic, Config as ActorsConfig, Current, IoThreads, LocalConfig, Loopback, Shared, Sockets, Tls,
 };
 use heteronym_net::keys::{DomainKey, FileKey};
-use heteronym_net::listen::bind;
+use heteronym_net::listen::{bind, bind_both};
 use heteronym_net::random;
 use heteronym_net::state::StateFile;
+use heteronym_net::steering::Steering;
 use heteronym_net::tls::{Certificates as TlsCertificates, HostTls, ServerTls, TlsError};
 use heteronym_proto::component::Secret;
 use heteronym_proto::dialback::DialbackSecret;
@@ -60,6 +61,9 @@ pub enum LaunchError {
     /// The certificate for our own servers cannot be made.
     #[error("the certificate for local_s2s: {0}")]
     SelfMade(String),
+    /// The runtime takes no socket.
+    #[error("listen.steering_dns: {0}")]
+    Steering(#[source] io::Error),
     /// A counter has no proper name: a mistake of ours.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -73,6 +77,7 @@ pub struct Launched {
     router: Addr<Router>,
     listening: Listening,
     operator: Arc<Operator>,
+    steering: Option<Steering>,
     end_admin: tokio::sync::watch::Sender<bool>,
 }
 
@@ -80,6 +85,7 @@ pub struct Launched {
 struct Bound {
     sockets: Sockets,
     admin: Vec<TcpListener>,
+    steering: Vec<(UdpSocket, TcpListener)>,
     listening: Listening,
 }
 
@@ -94,6 +100,8 @@ pub struct Listening {
     pub component: Vec<SocketAddr>,
     /// Our own servers, by loopback S2S.
     pub local_s2s: Vec<SocketAddr>,
+    /// DNS for our own servers, UDP and TCP.
+    pub steering_dns: Vec<SocketAddr>,
     /// The admin interface.
     pub admin: Vec<SocketAddr>,
 }
@@ -117,9 +125,11 @@ impl Launched {
         &self.router
     }
 
-    /// Ends it in order: nothing is accepted any more, what may be sent is sent, streams end.
+    /// Ends it in order: nothing is accepted any more, what may be sent is sent, streams end. Until then our
+    /// servers find the way here.
     pub async fn drain(self) {
         let _ = self.router.send(Drain).await;
+        drop(self.steering);
         let _ = self.end_admin.send(true);
     }
 }
@@ -132,11 +142,13 @@ pub fn launch(config: &Config, certificates: Certificates, threads: usize) -> Re
     certificates.log_problems();
     let dates = certificates.dates();
     let Certificates { host, domains, roots } = certificates;
-    let Bound { sockets, admin: admin_sockets, listening } = bind_listeners(&config.listen)?;
+    let Bound { sockets, admin: admin_sockets, steering, listening } = bind_listeners(&config.listen)?;
     let tls = tls(config, host, &domains)?;
     let pinned = Arc::new(pinned(config)?);
     let told = actors_config(config, &[]);
     let metrics = Arc::new(Metrics::new()?);
+    let local_s2s = listening.local_s2s.first().copied();
+    let steering = start_steering(steering, local_s2s, &config.dns.servers, Arc::clone(&metrics))?;
     let io = IoThreads::start(threads);
     let registry = start_registry(&io, &told, Arc::clone(&pinned), Arc::clone(&metrics));
     let keys = Arc::new(KeyRing::new(config.host.name.clone(), domains, roots));
@@ -160,7 +172,19 @@ pub fn launch(config: &Config, certificates: Certificates, threads: usize) -> Re
     for socket in admin_sockets {
         serve_admin(socket, admin::routes(Arc::clone(&operator), token.clone()), end_admin.subscribe());
     }
-    Ok(Launched { router, listening, operator, end_admin })
+    Ok(Launched { router, listening, operator, steering, end_admin })
+}
+
+/// The DNS that leads our servers to `local_s2s`; none where it listens nowhere.
+fn start_steering(
+    sockets: Vec<(UdpSocket, TcpListener)>,
+    local_s2s: Option<SocketAddr>,
+    servers: &[SocketAddr],
+    metrics: Arc<Metrics>,
+) -> Result<Option<Steering>, LaunchError> {
+    let Some(local_s2s) = local_s2s.filter(|_| !sockets.is_empty()) else { return Ok(None) };
+    let told = move |outcome| metrics.steering_question(outcome);
+    Steering::start(sockets, local_s2s, servers, told).map(Some).map_err(LaunchError::Steering)
 }
 
 /// Keys are made and verified by this process alone.
@@ -185,19 +209,22 @@ fn pinned(config: &Config) -> Result<Pinned, LaunchError> {
 
 fn bind_listeners(listen: &config::Listen) -> Result<Bound, LaunchError> {
     let one = |address| bind(address).and_then(|socket| Ok((socket.local_addr()?, socket)));
+    let both = |address| bind_both(address).and_then(|sockets| Ok((sockets.0.local_addr()?, sockets)));
     let (at_federation, federation) = bind_all("federation", &listen.federation, one)?;
     let (at_s2s, s2s) = bind_all("s2s", &listen.s2s, one)?;
     let (at_component, component) = bind_all("component", &listen.component, one)?;
     let (at_local_s2s, local_s2s) = bind_all("local_s2s", &listen.local_s2s, one)?;
+    let (at_steering, steering) = bind_all("steering_dns", &listen.steering_dns, both)?;
     let (at_admin, admin) = bind_all("admin", &listen.admin, one)?;
     let listening = Listening {
         federation: at_federation,
         s2s: at_s2s,
         component: at_component,
         local_s2s: at_local_s2s,
+        steering_dns: at_steering,
         admin: at_admin,
     };
-    Ok(Bound { sockets: Sockets { federation, s2s, component, local_s2s }, admin, listening })
+    Ok(Bound { sockets: Sockets { federation, s2s, component, local_s2s }, admin, steering, listening })
 }
 
 /// Where the sockets are, and the sockets.
