@@ -24,5 +24,6 @@ mod restart;
 mod rules;
 mod servers_run;
 mod stanzas;
+mod steering;
 mod support;
 mod tidy;

@@ -26,6 +26,8 @@ pub(crate) struct Running {
     pub(crate) component: SocketAddr,
     /// Where servers of its own reach it by S2S, if anywhere.
     pub(crate) local_s2s: Option<SocketAddr>,
+    /// Where our servers are led, if anywhere.
+    pub(crate) steering_dns: Option<SocketAddr>,
     /// Where operators reach it.
     pub(crate) admin: SocketAddr,
     router: Addr<Router>,
@@ -52,7 +54,8 @@ impl Running {
         let (listening, router) = started.recv().unwrap();
         let (federation, component, admin) = (listening.federation[0], listening.component[0], listening.admin[0]);
         let (s2s, local_s2s) = (listening.s2s.first().copied(), listening.local_s2s.first().copied());
-        Self { federation, s2s, component, local_s2s, admin, router, drain, thread }
+        let steering_dns = listening.steering_dns.first().copied();
+        Self { federation, s2s, component, local_s2s, steering_dns, admin, router, drain, thread }
     }
 
     /// What the status page would say.

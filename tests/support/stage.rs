@@ -36,6 +36,8 @@ pub(crate) struct Set {
     pub(crate) host: &'static str,
     /// More of the router's configuration.
     pub(crate) config: String,
+    /// What `[listen]` says of loopback S2S and the DNS for it.
+    pub(crate) loopback: String,
     /// The kind of the keys of the router's domains.
     pub(crate) keys: Request,
     /// The router's own certificate.
@@ -46,7 +48,14 @@ pub(crate) struct Set {
 
 impl Default for Set {
     fn default() -> Self {
-        Self { host: PEER, config: String::new(), keys: usual(["x"]), own: usual([ROUTER]), certificates: Vec::new() }
+        Self {
+            host: PEER,
+            config: String::new(),
+            loopback: "local_s2s = []".to_owned(),
+            keys: usual(["x"]),
+            own: usual([ROUTER]),
+            certificates: Vec::new(),
+        }
     }
 }
 
@@ -90,7 +99,7 @@ impl World {
         let names = NameServer::start(zone(&host)).unwrap();
         let folder = tempfile::tempdir().unwrap();
         write_certificates(&folder, &authority, &set);
-        let text = config(&names, &set.config);
+        let text = config(&names, &set);
         let file = folder.path().join("heteronym.toml");
         fs::write(&file, &text).unwrap();
         let router = Running::start(Config::load(&file).unwrap());
@@ -166,8 +175,9 @@ fn write_certificates(folder: &TempDir, authority: &Authority, set: &Set) {
     fs::write(folder.path().join("root.pem"), authority.root_pem()).unwrap();
 }
 
-fn config(names: &NameServer, more: &str) -> String {
+fn config(names: &NameServer, set: &Set) -> String {
     let [one, two, three, four] = DOMAINS;
+    let Set { config: more, loopback, .. } = set;
     let servers = names.address();
     format!(
         "host = {{ name = '{ROUTER}' }}\n\
@@ -177,7 +187,7 @@ fn config(names: &NameServer, more: &str) -> String {
          federation = ['127.0.0.1:0']\n\
          component = ['127.0.0.1:0']\n\
          s2s = []\n\
-         local_s2s = []\n\
+         {loopback}\n\
          admin = ['127.0.0.1:0']\n\
          [[local]]\n\
          name = 'one'\n\
