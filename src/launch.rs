@@ -168,7 +168,9 @@ pub fn launch(config: &Config, certificates: Certificates, threads: usize) -> Re
     let router = Router::new(shared, sockets).start();
     let (end_admin, _) = tokio::sync::watch::channel(false);
     let token = Token::new(config.admin.token.clone());
-    let operator = Arc::new(Operator::new(router.clone(), metrics, config.clone(), dates, token.clone()));
+    let resolvers = steering.as_ref().map(|steering| steering.resolvers().clone());
+    let operator = Operator::new(router.clone(), metrics, config.clone(), dates, token.clone(), resolvers);
+    let operator = Arc::new(operator);
     for socket in admin_sockets {
         serve_admin(socket, admin::routes(Arc::clone(&operator), token.clone()), end_admin.subscribe());
     }

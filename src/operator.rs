@@ -10,6 +10,7 @@ use heteronym_actors::router::{
     ActivatePair, CloseHost, DeactivatePair, GetQueues, GetStatus, GetTotals, NotReady, Reload, Router,
 };
 use heteronym_net::clock::Now;
+use heteronym_net::steering::Resolvers;
 use heteronym_proto::name::Name;
 use heteronym_proto::pair::Pair;
 use heteronym_proto::status as proto;
@@ -31,6 +32,8 @@ pub struct Operator {
     metrics: Arc<Metrics>,
     started: Instant,
     token: Token,
+    /// Whom `steering_dns` asks, where there is one.
+    steering: Option<Resolvers>,
     running: RwLock<Running>,
     /// One reload at a time.
     reloading: Mutex<()>,
@@ -49,7 +52,14 @@ struct Running {
 impl Operator {
     /// Of `router`, which runs as `config` says with certificates of these dates.
     #[must_use]
-    pub fn new(router: Addr<Router>, metrics: Arc<Metrics>, config: Config, dates: Dates, token: Token) -> Self {
+    pub fn new(
+        router: Addr<Router>,
+        metrics: Arc<Metrics>,
+        config: Config,
+        dates: Dates,
+        token: Token,
+        steering: Option<Resolvers>,
+    ) -> Self {
         let locals = actors_config(&config, &[]).locals;
         let running = Running { config: Arc::new(config), dates: Arc::new(dates), locals };
         let started = Now::read().instant;
@@ -58,6 +68,7 @@ impl Operator {
             metrics,
             started,
             token,
+            steering,
             running: RwLock::new(running),
             reloading: Mutex::default(),
             drain: Notify::new(),
@@ -112,6 +123,7 @@ impl Operator {
         self.ask(reload).await.ok_or("the router has ended")?;
         logging::set_level(config.log.level);
         self.token.set(config.admin.token.clone());
+        self.steering.iter().for_each(|resolvers| resolvers.replace(&config.dns.servers));
         let warnings = config.warnings().iter().map(ToString::to_string).collect();
         let running = Running { config: Arc::new(config), dates: Arc::new(dates), locals };
         *self.running.write().unwrap_or_else(PoisonError::into_inner) = running;

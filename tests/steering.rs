@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::process::Command;
 use std::time::Duration;
 
-use heteronym::demo::name_server::Srv;
+use heteronym::demo::name_server::{NameServer, Srv, Zone};
 use heteronym_net::dns::{DnsError, Resolver};
 use hickory_server::proto::op::{Message, Query, ResponseCode};
 use hickory_server::proto::rr::{Name, RecordType};
@@ -151,6 +151,34 @@ async fn questions_are_counted_by_what_became_of_them() {
     });
     asking.await.unwrap();
     assert_eq!(counted(), [1; 4]);
+    steered.world.router.drain().await;
+}
+
+#[tokio::test]
+async fn a_reload_names_other_servers_to_ask() {
+    let steered = Steered::new().await;
+    let found = async || steered.resolver().addresses("campos.lit").await.unwrap();
+    assert!(found().await.is_empty());
+    let mut zone = Zone::new();
+    zone.set_addresses("campos.lit", vec!["127.0.0.9".parse().unwrap()]);
+    let others = NameServer::start(zone).unwrap();
+    let text = steered.world.text.replace(&steered.world.names.address().to_string(), &others.address().to_string());
+    assert_eq!(steered.world.reload(&text).0, 200);
+    assert_eq!(found().await, ["127.0.0.9".parse::<IpAddr>().unwrap()]);
+    steered.is_led_here("pessoa.lit").await;
+    steered.world.router.drain().await;
+}
+
+/// Nothing is known then: our own look-ups would come here as well.
+#[tokio::test]
+async fn a_router_that_would_ask_itself_says_nothing() {
+    let steered = Steered::new().await;
+    let text = steered.world.text.replace(&steered.world.names.address().to_string(), &steered.address.to_string());
+    assert_eq!(steered.world.reload(&text).0, 200);
+    let failed = steered.resolver().srv(SERVER, "pessoa.lit").await;
+    assert!(matches!(failed, Err(DnsError::ServFail { .. })), "{failed:?}");
+    assert_eq!(steered.world.reload(&steered.world.text).0, 200);
+    steered.is_led_here("pessoa.lit").await;
     steered.world.router.drain().await;
 }
 
