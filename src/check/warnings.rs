@@ -12,7 +12,6 @@ fn finding(warning: &Warning) -> Finding {
         Warning::KindNotBuilt { name, .. } => {
             (format!("local[{name:?}].attach.kind"), "attach the server with component or dial-component")
         }
-        Warning::SteeringNotBuilt => ("listen.steering_dns".to_owned(), "leave it empty"),
         Warning::NoState => ("host.state".to_owned(), "name a folder that this user can write, /var/lib/heteronym"),
         Warning::NoLocals => ("local".to_owned(), "add a [[local]] entry with the domains of your server"),
         Warning::QueueBelowStanza { queue } => (format!("limits.{queue}"), "raise it above limits.stanza_bytes"),

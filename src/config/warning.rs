@@ -1,6 +1,6 @@
 //! What a configuration asks for that is right but will surprise its operator.
 
-use super::{AttachKind, Config};
+use super::{AttachKind, Config, Local};
 
 /// Something that the configuration asks for and does not get, or would rather have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -13,9 +13,6 @@ pub enum Warning {
         /// Its kind.
         kind: AttachKind,
     },
-    /// The DNS for our own servers.
-    #[error("listen.steering_dns: not built yet; nothing listens there")]
-    SteeringNotBuilt,
     /// Nothing outlives a restart.
     #[error("host.state is empty: after a restart, no remote domain is pinned")]
     NoState,
@@ -45,14 +42,13 @@ impl Config {
     }
 
     fn not_built(&self) -> Vec<Warning> {
-        let of_local = self.locals.iter().filter_map(|local| {
+        let of_local = |local: &Local| {
             let name = local.name.clone();
             match local.attach.kind() {
                 kind @ AttachKind::Jabberd2 => Some(Warning::KindNotBuilt { name, kind }),
                 AttachKind::Component | AttachKind::DialComponent | AttachKind::S2s => None,
             }
-        });
-        let steering = (!self.listen.steering_dns.is_empty()).then_some(Warning::SteeringNotBuilt);
-        of_local.chain(steering).collect()
+        };
+        self.locals.iter().filter_map(of_local).collect()
     }
 }
