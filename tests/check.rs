@@ -1,7 +1,7 @@
 //! `heteronym check` as an operator calls it: what it finds, and what it exits with.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::process::Command;
 
 use heteronym::demo::authority::{Authority, KeyKind, Request};
@@ -13,6 +13,9 @@ use tempfile::TempDir;
 /// Seconds.
 const DAY: u64 = 24 * 3600;
 
+/// The listeners that are bound.
+const LISTENERS: [&str; 5] = ["federation", "s2s", "component", "steering_dns", "admin"];
+
 /// A configuration in which everything is right, until a test changes something.
 struct Checked {
     folder: TempDir,
@@ -20,6 +23,12 @@ struct Checked {
     names: NameServer,
     more: String,
     listen: String,
+}
+
+/// `[listen]` with this listener alone, and where `steering_dns` would lead.
+fn only(key: &str, address: SocketAddr) -> String {
+    let others = LISTENERS.into_iter().filter(|other| *other != key).map(|other| format!("{other} = []\n"));
+    format!("{key} = ['{address}']\nlocal_s2s = ['127.0.0.1:0']\n{}", others.collect::<String>())
 }
 
 impl Checked {
@@ -156,12 +165,19 @@ fn a_target_without_an_address_is_an_error() {
 fn a_port_that_is_used_is_an_error() {
     let (mut checked, taken) = (Checked::new(), TcpListener::bind("127.0.0.1:0").unwrap());
     let address = taken.local_addr().unwrap();
-    for key in ["federation", "s2s", "component", "admin"] {
-        let others = ["federation", "s2s", "component", "admin"].into_iter().filter(|other| *other != key);
-        let others: String = others.map(|other| format!("{other} = []\n")).collect();
-        checked.listen = format!("{key} = ['{address}']\n{others}");
+    for key in LISTENERS {
+        checked.listen = only(key, address);
         checked.finds("error", &format!("listen.{key} = {address}"), "the port is already used");
     }
+}
+
+/// DNS needs both.
+#[test]
+fn a_port_that_is_used_for_datagrams_is_an_error() {
+    let (mut checked, taken) = (Checked::new(), UdpSocket::bind("127.0.0.1:0").unwrap());
+    let address = taken.local_addr().unwrap();
+    checked.listen = only("steering_dns", address);
+    checked.finds("error", &format!("listen.steering_dns = {address}"), "the port is already used");
 }
 
 #[test]

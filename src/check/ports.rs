@@ -1,9 +1,9 @@
 //! Can the listeners listen?
 
-use std::io::ErrorKind;
+use std::io::{Error, ErrorKind};
 use std::net::SocketAddr;
 
-use heteronym_net::listen::bind;
+use heteronym_net::listen::{bind, bind_both};
 
 use super::finding::{Finding, Level};
 use crate::config::Config;
@@ -20,18 +20,20 @@ pub(super) fn findings(config: &Config, running: bool) -> Vec<Finding> {
         ("admin", &listen.admin),
     ];
     let all = listeners.into_iter().flat_map(|(key, addresses)| addresses.iter().map(move |address| (key, *address)));
-    all.filter_map(|(key, address)| of(key, address, running)).collect()
+    let streams = all.filter_map(|(key, address)| of(key, address, bind(address).err()?, running));
+    let both = listen.steering_dns.iter();
+    let both = both.filter_map(|address| of("steering_dns", *address, bind_both(*address).err()?, running));
+    streams.chain(both).collect()
 }
 
-fn of(key: &str, address: SocketAddr, running: bool) -> Option<Finding> {
-    let error = bind(address).err()?;
+fn of(key: &str, address: SocketAddr, error: Error, running: bool) -> Option<Finding> {
     let subject = format!("listen.{key} = {address}");
     Some(match error.kind() {
         ErrorKind::AddrInUse if running => {
             return None;
         }
         ErrorKind::AddrInUse => {
-            let advice = "end the other program, or choose another port; ss -tlnp tells which it is";
+            let advice = "end the other program, or choose another port; ss -tulnp tells which it is";
             Finding::error(subject, "the port is already used", error, advice)
         }
         ErrorKind::AddrNotAvailable => Finding::error(
