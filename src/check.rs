@@ -7,6 +7,7 @@ mod dns;
 mod finding;
 mod locals;
 mod ports;
+mod steering;
 mod warnings;
 
 use std::path::Path;
@@ -32,6 +33,7 @@ fn findings(config: &Config, certificates: &Certificates, offline: bool) -> Vec<
     let mut findings = warnings::findings(config);
     findings.extend(certificates::findings(config, certificates));
     findings.extend(ports::findings(config, running.is_some()));
+    findings.extend(steering::findings(config));
     if !offline {
         findings.extend(dns::findings(config));
     }

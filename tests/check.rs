@@ -23,6 +23,8 @@ struct Checked {
     names: NameServer,
     more: String,
     listen: String,
+    /// Whom it asks instead of `names`.
+    asks: Option<SocketAddr>,
 }
 
 /// `[listen]` with this listener alone, and where `steering_dns` would lead.
@@ -40,7 +42,7 @@ impl Checked {
         let names = NameServer::start(zone).unwrap();
         fs::write(folder.path().join("root.pem"), authority.root_pem()).unwrap();
         let listen = "federation = ['127.0.0.1:0']\ns2s = []\ncomponent = ['127.0.0.1:0']\nadmin = []".to_owned();
-        let checked = Self { folder, authority, names, more: String::new(), listen };
+        let checked = Self { folder, authority, names, more: String::new(), listen, asks: None };
         checked.issue("xmpp.my.isp", 90);
         checked.issue("saramago.lit", 90);
         checked
@@ -57,7 +59,7 @@ impl Checked {
             "[host]\nname = 'xmpp.my.isp'\nstate = 'state'\n[tls]\nroots = ['root.pem']\n[dns]\nservers = ['{}']\n\
              [listen]\n{}\n[[local]]\nname = 'a'\ndomains = ['saramago.lit']\n\
              attach = {{ kind = 'component', secret = 's3cret' }}\n{}",
-            self.names.address(),
+            self.asks.unwrap_or_else(|| self.names.address()),
             self.listen,
             self.more
         )
@@ -178,6 +180,21 @@ fn a_port_that_is_used_for_datagrams_is_an_error() {
     let address = taken.local_addr().unwrap();
     checked.listen = only("steering_dns", address);
     checked.finds("error", &format!("listen.steering_dns = {address}"), "the port is already used");
+}
+
+/// The same where the system's name servers are asked, which a test cannot choose.
+#[test]
+fn a_dns_that_would_ask_itself_is_an_error() {
+    let mut checked = Checked::new();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    checked.listen = only("steering_dns", SocketAddr::from(([127, 0, 0, 1], port)));
+    checked.asks = Some(SocketAddr::from(([0, 0, 0, 0], port)));
+    let (code, document) = checked.run(&["--offline"]);
+    let found = &document["findings"][0];
+    assert_eq!((code, &found["subject"]), (Some(1), &Value::from("listen.steering_dns")), "{document:#}");
+    assert_eq!(found["advice"], "name resolvers in dns.servers");
+    checked.asks = None;
+    assert_eq!(checked.run(&["--offline"]).0, Some(0), "another name server is none of ours");
 }
 
 #[test]
