@@ -9,16 +9,19 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::slice;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use hickory_server::Server;
 use hickory_server::net::NetError;
 use hickory_server::net::runtime::Time;
+use hickory_server::net::xfer::Protocol;
 use hickory_server::proto::op::{Edns, Header, HeaderCounts, Metadata, OpCode, Query, ResponseCode};
-use hickory_server::proto::rr::RecordType;
+use hickory_server::proto::rr::{Record, RecordType};
+use hickory_server::proto::serialize::binary::BinEncoder;
 use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
-use hickory_server::zone_handler::MessageResponseBuilder;
+use hickory_server::zone_handler::{MessageResponse, MessageResponseBuilder};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tracing::debug;
@@ -37,6 +40,8 @@ use upstream::{ask, passed_on};
 
 /// The largest datagram, in bytes: it is never cut into fragments (the DNS flag day of 2020).
 const DATAGRAM: u16 = 1232;
+/// The same for who does not say what it takes (RFC 1035 §4.2.1).
+const PLAIN_DATAGRAM: u16 = 512;
 /// Questions that others are asked at once, with two sockets each. Of more, each is SERVFAIL at once: what
 /// our servers ask most, they are answered from here.
 const UNDER_WAY: usize = 256;
@@ -132,22 +137,40 @@ impl Steering {
 #[async_trait]
 impl RequestHandler for Responder {
     async fn handle_request<R: ResponseHandler, T: Time>(&self, request: &Request, mut handle: R) -> ResponseInfo {
-        let (reply, outcome) = self.reply(request).await;
+        let (mut reply, outcome) = self.reply(request).await;
         (self.0.told)(outcome);
         let mut head = Metadata::response_from_request(&request.metadata);
         reply.mark(&mut head);
-        let mut edns = Edns::new();
-        edns.set_max_payload(request.max_payload().min(DATAGRAM));
-        let mut response = MessageResponseBuilder::from_message_request(request);
-        if let Some(asked) = &request.edns {
-            edns.set_dnssec_ok(asked.flags().dnssec_ok);
-            response.edns(&edns);
+        let edns = request.edns.as_ref().map(|asked| {
+            let mut edns = Edns::new();
+            edns.set_max_payload(request.max_payload().min(DATAGRAM)).set_dnssec_ok(asked.flags().dnssec_ok);
+            edns
+        });
+        if request.protocol() == Protocol::Udp && !fits(message(request, edns.as_ref(), head, &reply)) {
+            head.truncation = true;
+            reply.cut();
         }
-        let response = response.build(head, &reply.answers, &reply.authorities, [], &reply.additionals);
         let nothing = ResponseInfo::from(Header { metadata: head, counts: HeaderCounts::default() });
         // Who asked has gone: nobody is left to be told.
-        handle.send_response(response).await.unwrap_or(nothing)
+        handle.send_response(message(request, edns.as_ref(), head, &reply)).await.unwrap_or(nothing)
     }
+}
+
+type Records<'a> = slice::Iter<'a, Record>;
+type Whole<'a> = MessageResponse<'a, 'a, Records<'a>, Records<'a>, Records<'a>, Records<'a>>;
+
+fn message<'a>(request: &'a Request, edns: Option<&'a Edns>, head: Metadata, reply: &'a Reply) -> Whole<'a> {
+    let response = MessageResponseBuilder::new(&request.queries, edns);
+    response.build(head, &reply.answers, &reply.authorities, &[], &reply.additionals)
+}
+
+/// Whether it is a whole message as a datagram. What hickory-proto 0.26.3 makes of a larger one ends with
+/// the half of a record, which Erlang's resolver takes for an error, and may lack its EDNS.
+fn fits(message: Whole<'_>) -> bool {
+    let mut bytes = Vec::new();
+    let mut encoder = BinEncoder::new(&mut bytes);
+    encoder.set_max_size(message.edns().map_or(PLAIN_DATAGRAM, Edns::max_payload));
+    message.destructive_emit(&mut encoder).is_ok_and(|sent| !sent.truncation)
 }
 
 impl Responder {

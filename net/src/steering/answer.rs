@@ -71,6 +71,13 @@ impl Reply {
         Self { answers: vec![answer], ..Self::code(ResponseCode::NoError) }
     }
 
+    /// Leaves the records out: they do not fit, and who asked comes again by TCP.
+    pub(super) fn cut(&mut self) {
+        self.answers.clear();
+        self.authorities.clear();
+        self.additionals.clear();
+    }
+
     /// Writes what it says beside records into the head of the message.
     pub(super) fn mark(&self, head: &mut Metadata) {
         head.response_code = self.code;

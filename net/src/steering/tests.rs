@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use hickory_server::proto::op::{Message, MessageType};
 use hickory_server::proto::rr::{Name, RData};
+use hickory_server::proto::serialize::binary::{BinDecodable as _, BinDecoder};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -46,16 +47,15 @@ impl Asked {
 
     /// The answer to `message`, over UDP.
     async fn ask(&self, message: &Message) -> Message {
-        self.ask_bytes(&message.to_vec().unwrap()).await
-    }
-
-    async fn ask_bytes(&self, bytes: &[u8]) -> Message {
         let socket = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        socket.send_to(bytes, self.address).await.unwrap();
+        socket.send_to(&message.to_vec().unwrap(), self.address).await.unwrap();
         let mut buffer = [0; 4096];
         let (size, from) = timeout(DEADLINE, socket.recv_from(&mut buffer)).await.unwrap().unwrap();
         assert_eq!(from, self.address);
-        Message::from_vec(&buffer[..size]).unwrap()
+        let mut decoder = BinDecoder::new(&buffer[..size]);
+        let answer = Message::read(&mut decoder).unwrap();
+        assert!(decoder.is_empty(), "there is something behind {answer:?}");
+        answer
     }
 
     fn told(&self) -> Vec<Outcome> {
