@@ -25,12 +25,11 @@ import prosody
 import router
 import zone
 from certificates import Authority
-from checks import Person, both_ways
-from client import User
+from checks import Party, both_ways
 from processes import NotReady, Process
 from prosody_pair import Provider, drained, start_provider
 from report import Report, require, run
-from sides import PASSWORD, Side, pessoa, saramago
+from sides import Side, pessoa, saramago
 
 # Server, whether both trust one authority, whether it insists on that, further modules of Prosody.
 VARIANTS = {
@@ -60,6 +59,7 @@ async def start_remote(
         folder=folder,
         address=side.address,
         domain=side.domain,
+        virtual_hosts="".join(f'VirtualHost "{domain}"\n' for domain in side.user_domains),
         client_port=side.port("client"),
         s2s_port=side.port("s2s"),
         proxy_port=side.port("proxy"),
@@ -113,12 +113,10 @@ async def pairs_are_classic(ours: Side, theirs: Side) -> None:
 async def run_checks(here: Provider, theirs: Side, report: Report) -> None:
     """What users see."""
     ours = here.side
-    people = []
-    for side in (ours, theirs):
-        user = User(side.jid(), PASSWORD)
-        await user.log_in(side.address, side.port("client"))
-        people.append(Person(side, user))
-    for name, body in both_ways(*people):
+    parties = Party(ours), Party(theirs)
+    for party in parties:
+        await party.log_in()
+    for name, body in both_ways(*parties):
         if name == "logging out":
             await report.check("pairs are classic", pairs_are_classic(ours, theirs))
         await report.check(name, body())

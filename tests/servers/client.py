@@ -16,6 +16,7 @@ from slixmpp.xmlstream.matcher import StanzaPath
 from report import CheckFailed
 
 DEADLINE = 60.0
+PING = "<ping xmlns='urn:xmpp:ping'/>"
 ERRORS = "{urn:ietf:params:xml:ns:xmpp-stanzas}"
 
 Matches = Callable[[Any], bool]
@@ -50,6 +51,21 @@ class User(ClientXMPP):
         for kind in ("message", "presence"):
             self.register_handler(Callback(f"keep {kind}", StanzaPath(kind), self._keep))
 
+    @property
+    def bare(self) -> str:
+        """The user's bare address."""
+        return str(self.requested_jid.bare)
+
+    @property
+    def domain(self) -> str:
+        """The user's domain."""
+        return str(self.requested_jid.domain)
+
+    @property
+    def full(self) -> str:
+        """The session's full address."""
+        return str(self.boundjid.full)
+
     def _keep(self, stanza: StanzaBase) -> None:
         for index, (matches, future) in enumerate(self._waiting):
             if not future.done() and matches(stanza):
@@ -59,7 +75,7 @@ class User(ClientXMPP):
         self._seen.append(stanza)
 
     async def log_in(self, address: str, port: int) -> None:
-        """Connects, authenticates, asks for the roster and becomes available."""
+        """Connects, authenticates, asks for the roster, and is available to its server."""
         started = asyncio.get_running_loop().create_future()
         self.add_event_handler("session_start", started.set_result, disposable=True)
         self.connect(address, port)
@@ -69,7 +85,7 @@ class User(ClientXMPP):
             raise CheckFailed(f"{self.requested_jid} could not log in") from None
         await self.get_roster()
         self.send_presence()
-        await self.expect("own presence", lambda s: s["from"] == self.boundjid)
+        await self.ask(self.domain, PING)  # jabberd2 does not show one's own presence
 
     async def log_out(self) -> None:
         """Ends the stream."""

@@ -28,7 +28,7 @@ def configure(side: Side, folder: Path, authority: Authority, secure: bool) -> P
     settings = Template((HERE / "ejabberd.yml").read_text()).substitute(
         folder=folder,
         address=side.address,
-        domain=side.domain,
+        domains=", ".join(f'"{domain}"' for domain in side.user_domains),
         client_port=side.port("client"),
         s2s_port=side.port("s2s"),
         proxy_port=side.port("proxy"),
@@ -58,8 +58,8 @@ async def start(side: Side, folder: Path, configuration: Path, dns: str, hosts: 
     )
     (folder / "hosts").write_text(f"127.0.0.1 localhost\n{hosts}")
     users = "".join(
-        f'ejabberd_auth:try_register(<<"{user}">>,<<"{side.domain}">>,<<"{PASSWORD}">>),'
-        for user in side.users
+        f'ejabberd_auth:try_register(<<"{user}">>,<<"{domain}">>,<<"{PASSWORD}">>),'
+        for user, _, domain in (jid.partition("@") for jid in side.users)
     )
     environment = {
         "ERL_INETRC": resolver,

@@ -21,19 +21,33 @@ def from_the_guide(language: str, side: Side) -> str:
     if found is None:
         raise LookupError(f"{GUIDE.name} has no block in {language}")
     example = saramago()
-    return (
+    text = (
         found[1]
         .replace("/usr/local/lib/prosody/modules", str(MODULES))
         .replace(example.domain, side.domain)
         .replace(example.host, side.host)
     )
+    return with_further_domains(text, side)
+
+
+def with_further_domains(text: str, side: Side) -> str:
+    """The guide has one domain with users; the others are added to what is cut out of it."""
+    further = side.user_domains[1:]
+    if "VirtualHost" in text:
+        return text + "".join(f'VirtualHost "{domain}"\n' for domain in further)
+    added = "".join(f', "{domain}"' for domain in further)
+    text, count = re.subn(r"^(domains = \[.*)\]$", rf"\1{added}]", text, flags=re.MULTILINE)
+    if count != 1:
+        raise LookupError(f"{GUIDE.name} has {count} lists of domains")
+    return text
 
 
 def write_accounts(side: Side, folder: Path) -> None:
     """The users' accounts, below the data folder in `folder`."""
-    accounts = folder / "data" / side.domain.replace(".", "%2e") / "accounts"
-    accounts.mkdir(parents=True, exist_ok=True)
-    for user in side.users:
+    for jid in side.users:
+        user, _, domain = jid.partition("@")
+        accounts = folder / "data" / domain.replace(".", "%2e") / "accounts"
+        accounts.mkdir(parents=True, exist_ok=True)
         (accounts / f"{user}.dat").write_text(f'return {{ ["password"] = "{PASSWORD}"; }};\n')
 
 

@@ -17,18 +17,18 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import prosody
 import router
 import zone
 from certificates import Authority
-from checks import Person, both_ways
-from client import User
+from checks import Party, both_ways
 from connections import established
 from processes import POLL, NotReady, Process
 from report import Report, require, run
-from sides import PASSWORD, Side, pessoa, saramago
+from sides import Side, pessoa, saramago
 
 SETTLING = 5.0  # both hosts may have dialled: one of the two connections ends
 
@@ -114,7 +114,7 @@ async def status_command(binary: Path, provider: Provider, peer: Side) -> None:
         for pair in document["pairs"]
         if pair["state"] == "active" and pair["via"] == "federation"
     }
-    wanted = {(provider.side.domain, domain) for domain in peer.domains}
+    wanted = set(product(provider.side.user_domains, peer.domains))
     require(wanted <= pairs, f"not active: {sorted(wanted - pairs)}")
 
 
@@ -126,14 +126,12 @@ async def drained(process: Process) -> None:
 
 async def run_checks(binary: Path, one: Provider, other: Provider, report: Report) -> None:
     """Everything that is asserted, and the number of host connections after each check."""
-    people = []
-    for provider in (one, other):
-        user = User(provider.side.jid(), PASSWORD)
-        await user.log_in(provider.side.address, provider.side.port("client"))
-        people.append(Person(provider.side, user))
+    parties = Party(one.side), Party(other.side)
+    for party in parties:
+        await party.log_in()
     listeners = {(p.side.address, p.side.port("federation")) for p in (one, other)}
     counts = set()
-    for name, body in both_ways(*people):
+    for name, body in both_ways(*parties):
         await report.check(name, body())
         counts.add(await connected_once(listeners))
     for provider, peer in ((one, other), (other, one)):

@@ -28,7 +28,7 @@ unbound = {
 	options = { ["do-not-query-localhost:"] = "no" };
 }
 
-VirtualHost "$domain"
+$virtual_hosts
 
 Component "chat.$domain" "muc"
 Component "ft.$domain" "proxy65"

@@ -19,23 +19,44 @@ def free_port(address: str) -> int:
 
 @dataclass(frozen=True)
 class Side:
-    """One provider: a router, a Prosody, one domain with its subdomains, its users."""
+    """One provider: a host, a server, two domains with users, the subdomains of the first.
+
+    `users` are bare addresses; the domain of the first is the first domain.
+    """
 
     host: str
-    domain: str
     users: tuple[str, ...]
     key: str
     address: str
+    subdomains: tuple[str, ...] = SUBDOMAINS
     ports: dict[str, int] = field(default_factory=dict)
 
     @property
+    def domain(self) -> str:
+        """The first domain."""
+        return self.users[0].partition("@")[2]
+
+    @property
+    def user_domains(self) -> tuple[str, ...]:
+        """The domains that have users."""
+        return tuple(dict.fromkeys(user.partition("@")[2] for user in self.users))
+
+    @property
     def domains(self) -> tuple[str, ...]:
-        """The domain and its subdomains."""
-        return (self.domain, *(f"{name}.{self.domain}" for name in SUBDOMAINS))
+        """All domains: those with users, and the subdomains of the first."""
+        return (*self.user_domains, *(f"{name}.{self.domain}" for name in self.subdomains))
+
+    @property
+    def people(self) -> tuple[str, ...]:
+        """The first user of each domain."""
+        first: dict[str, str] = {}
+        for user in self.users:
+            first.setdefault(user.partition("@")[2], user)
+        return tuple(first.values())
 
     def jid(self, user: int = 0) -> str:
         """The bare address of one of the users."""
-        return f"{self.users[user]}@{self.domain}"
+        return self.users[user]
 
     def port(self, purpose: str) -> int:
         """The port for a purpose, chosen when first asked for."""
@@ -46,9 +67,11 @@ class Side:
 
 def saramago() -> Side:
     """xmpp.my.isp, the provider of docs/servers/prosody.md; its certificates are RSA."""
-    return Side("xmpp.my.isp", "saramago.lit", ("jose", "pilar"), "rsa", "127.0.71.1")
+    users = ("jose@saramago.lit", "pilar@saramago.lit", "baltasar@blimunda.lit")
+    return Side("xmpp.my.isp", users, "rsa", "127.0.71.1")
 
 
 def pessoa() -> Side:
     """xmpp.other.isp; its certificates are P-256."""
-    return Side("xmpp.other.isp", "pessoa.lit", ("fernando",), "p256", "127.0.72.1")
+    users = ("fernando@pessoa.lit", "alvaro@campos.lit")
+    return Side("xmpp.other.isp", users, "p256", "127.0.72.1")
