@@ -1,6 +1,7 @@
 """A CA of our own and certificates with today's public profile, made with the openssl command.
 
-Root, intermediate, leaf; leaves carry serverAuth and no other purpose, as public CAs issue them.
+Root, intermediate, leaf; leaves carry serverAuth and no other purpose, as public CAs issue them,
+unless they are wanted for clients too.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ subjectKeyIdentifier = hash
 """
 INTERMEDIATE = """basicConstraints = critical, CA:TRUE, pathlen:0
 keyUsage = critical, keyCertSign, cRLSign
-extendedKeyUsage = serverAuth
+extendedKeyUsage = {purposes}
 subjectKeyIdentifier = hash
 authorityKeyIdentifier = keyid
 """
 LEAF = """basicConstraints = critical, CA:FALSE
 keyUsage = critical, {usage}
-extendedKeyUsage = serverAuth
+extendedKeyUsage = {purposes}
 subjectKeyIdentifier = hash
 authorityKeyIdentifier = keyid
 subjectAltName = DNS:{name}
@@ -44,12 +45,17 @@ def openssl(*arguments: str | Path) -> None:
 class Authority:
     """A root and the intermediate that signs; `root` is the file to trust."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, clients: bool = False) -> None:
         self.folder = folder
+        self._purposes = "serverAuth, clientAuth" if clients else "serverAuth"
         folder.mkdir(parents=True)
         self.root = self._issue(folder / "root", "test root", "p256", ROOT, None)
         self.intermediate = self._issue(
-            folder / "intermediate", "test intermediate", "p256", INTERMEDIATE, folder / "root"
+            folder / "intermediate",
+            "test intermediate",
+            "p256",
+            INTERMEDIATE.format(purposes=self._purposes),
+            folder / "root",
         )
 
     def certify(self, name: str, key: str, certificates: Path) -> None:
@@ -59,7 +65,7 @@ class Authority:
             folder,
             name,
             key,
-            LEAF.format(usage=KEY_USAGE[key], name=name),
+            LEAF.format(usage=KEY_USAGE[key], purposes=self._purposes, name=name),
             self.intermediate.parent,
         )
         chain = leaf.read_text() + self.intermediate.read_text()
