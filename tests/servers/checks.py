@@ -40,7 +40,7 @@ class Party:
 def both_ways(one: Party, other: Party) -> Iterator[Check]:
     """Every check: in one direction, in the other, then with both at once.
 
-    In each direction everybody of one side has to do with everybody, and both domains, of the other.
+    In each direction everybody of one side has to do with everybody and both domains of the other.
     """
     for a, b in ((one, other), (other, one)):
         way = f"{a.side.domain} -> {b.side.domain}"

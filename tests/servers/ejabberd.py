@@ -1,4 +1,4 @@
-"""An ejabberd without a router, started without epmd and ejabberdctl.
+"""ejabberd without a router, started without epmd and ejabberdctl.
 
 It looks up SRV records where it is told to, and addresses with the system's resolver: it gets a
 hosts file of its own in a private mount namespace, which needs root.
@@ -6,24 +6,32 @@ hosts file of its own in a private mount namespace, which needs root.
 
 from __future__ import annotations
 
+import re
+from contextlib import AsyncExitStack
 from pathlib import Path
 from string import Template
 
-from certificates import Authority
+from authentication import Stream, Way
 from processes import Process, accepts
-from sides import PASSWORD, Side
+from servers import Remote, Site
+from sides import PASSWORD
 
 HERE = Path(__file__).resolve().parent
 IN_PRIVATE = 'mount --bind "$0" /etc/hosts && exec "$@"'
+LET_IN = re.compile(
+    r"\(\w+\|(<[\d.]+>)\) Accepted (inbound|outbound) s2s (EXTERNAL|dialback) authentication "
+    r"(\S+) -> (\S+)"
+)
 
 
-def configure(side: Side, folder: Path, authority: Authority, secure: bool) -> Path:
-    """Writes configuration and certificates into `folder`; the configuration's path."""
+def configure(site: Site, secure: bool) -> Path:
+    """Writes configuration and certificates; the configuration's path."""
+    side, folder = site.side, site.folder
+    certificates = site.certify()
     pem = folder / "pem"
     pem.mkdir()
     for name in side.domains:
-        authority.certify(name, side.key, folder / "certs")
-        parts = [folder / "certs" / name / part for part in ("fullchain.pem", "privkey.pem")]
+        parts = [certificates / name / part for part in ("fullchain.pem", "privkey.pem")]
         (pem / f"{name}.pem").write_text("".join(part.read_text() for part in parts))
     settings = Template((HERE / "ejabberd.yml").read_text()).substitute(
         folder=folder,
@@ -32,7 +40,7 @@ def configure(side: Side, folder: Path, authority: Authority, secure: bool) -> P
         client_port=side.port("client"),
         s2s_port=side.port("s2s"),
         proxy_port=side.port("proxy"),
-        roots=authority.root,
+        roots=site.authority.root,
         dialback="" if secure else "  mod_s2s_dialback: {}",
     )
     path = folder / "ejabberd.yml"
@@ -48,15 +56,16 @@ def library() -> Path:
     return found[0].parent.parent
 
 
-async def start(side: Side, folder: Path, configuration: Path, dns: str, hosts: str) -> Process:
+async def start(site: Site, configuration: Path) -> Process:
     """Starts ejabberd with its users, and waits until clients can connect."""
-    address, _, port = dns.partition(":")
+    side, folder = site.side, site.folder
+    address, _, port = site.dns.address.partition(":")
     resolver = folder / "inetrc"
     resolver.write_text(
         '{resolv_conf,""}. {hosts_file,""}. {lookup,[file,dns]}. '
         f"{{nameserver,{{{address.replace('.', ',')}}},{port}}}.\n"
     )
-    (folder / "hosts").write_text(f"127.0.0.1 localhost\n{hosts}")
+    (folder / "hosts").write_text(f"127.0.0.1 localhost\n{site.hosts}")
     users = "".join(
         f'ejabberd_auth:try_register(<<"{user}">>,<<"{domain}">>,<<"{PASSWORD}">>),'
         for user, _, domain in (jid.partition("@") for jid in side.users)
@@ -88,3 +97,22 @@ async def start(side: Side, folder: Path, configuration: Path, dns: str, hosts: 
         await ejabberd.end()
         raise
     return ejabberd
+
+
+class Alone(Remote):
+    """ejabberd without a router."""
+
+    async def start(self, site: Site, secure: bool, stack: AsyncExitStack) -> Process:
+        """ejabberd, with certificates and accounts."""
+        ejabberd = await start(site, configure(site, secure))
+        stack.push_async_callback(ejabberd.end)
+        return ejabberd
+
+    def streams(self, log: str) -> list[Stream]:
+        """By what the first pair of a stream was accepted for."""
+        found: dict[str, Stream] = {}
+        for process, direction, way, sender, receiver in LET_IN.findall(log):
+            incoming = direction == "inbound"
+            local, remote = (receiver, sender) if incoming else (sender, receiver)
+            found.setdefault(process, Stream(incoming, Way(way), local, remote))
+        return list(found.values())

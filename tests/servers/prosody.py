@@ -1,18 +1,25 @@
-"""A Prosody instance with the configuration of docs/servers/prosody.md."""
+"""Prosody: with the module, as docs/servers/prosody.md says, or without a router."""
 
 from __future__ import annotations
 
 import re
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from string import Template
+from typing import ClassVar
 
+from authentication import Stream, Way
 from processes import Process, accepts
+from servers import Local, Remote, Site
 from sides import PASSWORD, Side, saramago
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
 GUIDE = REPOSITORY / "docs" / "servers" / "prosody.md"
 MODULES = REPOSITORY / "config" / "prosody"
+SESSION = re.compile(r"\b(s2s(in|out)[0-9a-f]{6,})\s+debug\s+(.*)")
+LET_IN = re.compile(r"connection (\S+?)->(\S+) is now authenticated for ")
 
 
 def from_the_guide(language: str, side: Side) -> str:
@@ -88,3 +95,69 @@ async def start(side: Side, folder: Path, configuration: Path) -> Process:
         await prosody.end()
         raise
     return prosody
+
+
+class WithModule(Local):
+    """Attached by mod_heteronym, as the guide says."""
+
+    kind: ClassVar[str] = "component"
+
+    def settings(self, side: Side) -> str:
+        """The guide's."""
+        return from_the_guide("toml", side)
+
+    async def start(self, site: Site, stack: AsyncExitStack) -> Process:
+        """Prosody, with the certificates and the accounts of the site."""
+        side = site.side
+        path = configure(side, site.folder, side.address, side.port("component"))
+        prosody = await start(side, site.folder, path)
+        stack.push_async_callback(prosody.end)
+        return prosody
+
+
+@dataclass(frozen=True)
+class Alone(Remote):
+    """Prosody without a router."""
+
+    modules: str = ""  # further ones, as they stand in modules_enabled
+
+    async def start(self, site: Site, secure: bool, stack: AsyncExitStack) -> Process:
+        """Prosody, with certificates and accounts."""
+        side, folder = site.side, site.folder
+        site.certify()
+        write_accounts(side, folder)
+        settings = Template((HERE / "prosody_remote.cfg.lua").read_text()).substitute(
+            folder=folder,
+            address=side.address,
+            domain=side.domain,
+            virtual_hosts="".join(f'VirtualHost "{name}"\n' for name in side.user_domains),
+            client_port=side.port("client"),
+            s2s_port=side.port("s2s"),
+            proxy_port=side.port("proxy"),
+            dns=site.dns.address.replace(":", "@"),
+            roots=site.authority.root,
+            secure_auth="true" if secure else "false",
+            modules=self.modules,
+        )
+        path = folder / "prosody.cfg.lua"
+        path.write_text(settings)
+        prosody = await start(side, folder, path)
+        stack.push_async_callback(prosody.end)
+        return prosody
+
+    def streams(self, log: str) -> list[Stream]:
+        """By the last that was tried on a stream before it was let in."""
+        tried: dict[str, Way] = {}
+        found: dict[str, Stream] = {}
+        for stream, direction, said in SESSION.findall(log):
+            if said.startswith(
+                ("Received[s2sin_unauthed]: <auth", "Sending[s2sout_unauthed]: <auth")
+            ):
+                tried[stream] = Way.EXTERNAL
+            elif said.startswith(("Received[s2sin_unauthed]: <result", "sent dialback key")):
+                tried[stream] = Way.DIALBACK
+            elif let_in := LET_IN.match(said):
+                incoming = direction == "in"
+                local, remote = let_in.group(2, 1) if incoming else let_in.group(1, 2)
+                found.setdefault(stream, Stream(incoming, tried[stream], local, remote))
+        return list(found.values())

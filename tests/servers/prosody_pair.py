@@ -16,54 +16,21 @@ import json
 import sys
 import tempfile
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
 import prosody
-import router
 import zone
 from certificates import Authority
 from checks import Party, both_ways
 from connections import established
-from processes import POLL, NotReady, Process
+from processes import POLL, NotReady
+from provider import Provider, drained, start_provider
 from report import Report, require, run
+from servers import Site
 from sides import Side, pessoa, saramago
 
 SETTLING = 5.0  # both hosts may have dialled: one of the two connections ends
-
-
-@dataclass
-class Provider:
-    """One side with its running servers."""
-
-    side: Side
-    configuration: Path
-    router: Process
-    prosody: Process
-
-
-async def start_provider(
-    binary: Path,
-    side: Side,
-    folder: Path,
-    dns: str,
-    authority: Authority,
-    stack: contextlib.AsyncExitStack,
-) -> Provider:
-    """Certificates, configurations, router, Prosody; ready when the local link is up."""
-    folder.mkdir()
-    for name in (side.host, *side.domains):
-        authority.certify(name, side.key, folder / "certs")
-    configuration = router.configure(side, folder, dns, authority.root)
-    heteronym = await router.start(binary, side, folder, configuration)
-    stack.push_async_callback(heteronym.end)
-    chat_server = await prosody.start(
-        side, folder, prosody.configure(side, folder, side.address, side.port("component"))
-    )
-    stack.push_async_callback(chat_server.end)
-    await heteronym.ready("local link up", router.Admin(side).locals_up)
-    return Provider(side, configuration, heteronym, chat_server)
 
 
 @contextlib.asynccontextmanager
@@ -81,7 +48,12 @@ async def providers(binary: Path, folder: Path) -> AsyncIterator[tuple[Provider,
         stack.callback(server.stop)
         authority = Authority(folder / "authority")
         one, other = [
-            await start_provider(binary, side, folder / side.host, server.address, authority, stack)
+            await start_provider(
+                binary,
+                Site(side, folder / side.host, authority, server),
+                prosody.WithModule(),
+                stack,
+            )
             for side in sides
         ]
         yield one, other
@@ -116,12 +88,6 @@ async def status_command(binary: Path, provider: Provider, peer: Side) -> None:
     }
     wanted = set(product(provider.side.user_domains, peer.domains))
     require(wanted <= pairs, f"not active: {sorted(wanted - pairs)}")
-
-
-async def drained(process: Process) -> None:
-    """SIGTERM: the router hands over what it has and exits with 0."""
-    code = await process.end()
-    require(code == 0, f"exit code {code}")
 
 
 async def run_checks(binary: Path, one: Provider, other: Provider, report: Report) -> None:

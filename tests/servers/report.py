@@ -22,11 +22,28 @@ def require(holds: bool, why: str) -> None:
 
 
 class Report:
-    """Counts and prints the results of checks."""
+    """Counts and prints the results of checks, those of one cell of a table after the other."""
 
     def __init__(self) -> None:
         self.passed = 0
         self.failed = 0
+        self._title = ""
+        self._before = (0, 0)
+
+    def begin(self, title: str) -> None:
+        """What follows belongs to a cell of that name."""
+        self._title = title
+        self._before = self.passed, self.failed
+
+    @property
+    def failed_here(self) -> int:
+        """The failures of this cell."""
+        return self.failed - self._before[1]
+
+    def result(self) -> str:
+        """This cell, in words."""
+        passed = self.passed - self._before[0]
+        return f"{self._title}: {passed} of {passed + self.failed_here} passed"
 
     async def check(self, name: str, body: Coroutine[Any, Any, None]) -> bool:
         """Runs one check and prints `ok NAME` or `FAIL NAME: why`."""
@@ -43,6 +60,8 @@ class Report:
 
     def note(self, name: str, problem: str | None = None) -> bool:
         """Counts and prints one result."""
+        if self._title:
+            name = f"{self._title}: {name}"
         if problem is None:
             self.passed += 1
             print(f"ok {name}", flush=True)

@@ -1,4 +1,4 @@
-"""A heteronym instance with the configuration of docs/servers/prosody.md."""
+"""A heteronym instance."""
 
 from __future__ import annotations
 
@@ -11,23 +11,26 @@ from string import Template
 from typing import Any
 
 from processes import Process
-from prosody import HERE, from_the_guide
+from servers import Site
 from sides import Side
 
+HERE = Path(__file__).resolve().parent
 
-def configure(side: Side, folder: Path, dns: str, roots: Path) -> Path:
-    """Writes the configuration into `folder`; its path."""
-    settings = Template((HERE / "heteronym.toml").read_text()).substitute(
+
+def configure(site: Site, settings: str) -> Path:
+    """Writes the configuration: `settings`, and what a test instance needs; its path."""
+    side = site.side
+    instance = Template((HERE / "heteronym.toml").read_text()).substitute(
         address=side.address,
         federation_port=side.port("federation"),
         s2s_port=side.port("s2s"),
         component_port=side.port("component"),
         admin_port=side.port("admin"),
-        dns=dns,
-        roots=roots,
+        dns=site.dns.address,
+        roots=site.authority.root,
     )
-    path = folder / "heteronym.toml"
-    path.write_text(settings + from_the_guide("toml", side))
+    path = site.folder / "heteronym.toml"
+    path.write_text(instance + settings)
     return path
 
 

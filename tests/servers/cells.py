@@ -1,0 +1,70 @@
+"""The table: which servers meet, and how each proves who it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import ejabberd
+import prosody
+from authentication import Way
+from servers import Local, Remote
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Whether both sides trust one authority, and whether its certificates are for clients too."""
+
+    one_authority: bool
+    clients: bool = False
+
+
+NONE = Trust(one_authority=False)
+SERVERS = Trust(one_authority=True)  # as public authorities issue certificates now
+
+PROSODY = prosody.WithModule()
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A server that knows no router on the other side; a router and a server on ours.
+
+    `incoming` and `outgoing` are streams as the remote server sees them; `logged` is what its log
+    must have.
+    """
+
+    name: str
+    remote: Remote
+    incoming: Way
+    outgoing: Way
+    trust: Trust
+    logged: tuple[str, ...] = ()
+    local: Local = PROSODY
+
+    @property
+    def secure(self) -> bool:
+        """Whether the remote server insists on certificates that it trusts."""
+        return self.incoming is self.outgoing is Way.EXTERNAL
+
+
+CELLS = (
+    Cell("Prosody by certificate", prosody.Alone(), Way.EXTERNAL, Way.EXTERNAL, SERVERS),
+    Cell("Prosody by dialback", prosody.Alone(), Way.DIALBACK, Way.DIALBACK, NONE),
+    Cell(
+        name="Prosody by dialback, both ways",
+        remote=prosody.Alone('"s2s_bidi"'),
+        incoming=Way.DIALBACK,
+        outgoing=Way.DIALBACK,
+        trust=NONE,
+        logged=("Requested bidirectional stream", "Requesting bidirectional stream"),
+    ),
+    Cell("ejabberd by dialback", ejabberd.Alone(), Way.DIALBACK, Way.DIALBACK, NONE),
+    # ejabberd 23.01 offers EXTERNAL, and refuses certificates that are for servers only.
+    Cell(
+        name="ejabberd by dialback after EXTERNAL",
+        remote=ejabberd.Alone(),
+        incoming=Way.DIALBACK,
+        outgoing=Way.EXTERNAL,
+        trust=SERVERS,
+        logged=("Failed inbound s2s EXTERNAL", "unsupported certificate purpose"),
+    ),
+)

@@ -1,0 +1,65 @@
+"""What a server is to the scenario, whatever its name: without a router, or behind one."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import zone
+from authentication import Stream
+from certificates import Authority
+from processes import Process
+from sides import SUBDOMAINS, Side
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where the server of a side runs, whom it trusts, and whom it asks for addresses."""
+
+    side: Side
+    folder: Path
+    authority: Authority
+    dns: zone.Server
+    hosts: str = ""  # lines of a hosts file
+
+    def certify(self, *names: str) -> Path:
+        """Makes certificates for the side's domains and for `names`; their folder."""
+        certificates = self.folder / "certs"
+        for name in (*names, *self.side.domains):
+            self.authority.certify(name, self.side.key, certificates)
+        return certificates
+
+
+class Remote(ABC):
+    """A server that knows no router: it speaks classic S2S with everybody."""
+
+    subdomains: ClassVar[tuple[str, ...]] = SUBDOMAINS
+
+    @abstractmethod
+    async def start(self, site: Site, secure: bool, stack: AsyncExitStack) -> Process:
+        """Starts it; `stack` ends it. `secure`: it insists on certificates that it trusts.
+
+        The process whose log has the streams of S2S.
+        """
+
+    @abstractmethod
+    def streams(self, log: str) -> list[Stream]:
+        """The streams that were let in, as that log tells."""
+
+
+class Local(ABC):
+    """A server that is attached to a router, and the way it is."""
+
+    kind: ClassVar[str]  # as the status of the router calls the link
+    subdomains: ClassVar[tuple[str, ...]] = SUBDOMAINS
+
+    @abstractmethod
+    def settings(self, side: Side) -> str:
+        """The router's `[host]` and `[[local]]`."""
+
+    @abstractmethod
+    async def start(self, site: Site, stack: AsyncExitStack) -> Process:
+        """Starts it; `stack` ends it."""
