@@ -20,6 +20,7 @@ class Trust:
 
 NONE = Trust(one_authority=False)
 SERVERS = Trust(one_authority=True)  # as public authorities issue certificates now
+BOTH = Trust(one_authority=True, clients=True)
 
 PROSODY = prosody.WithModule()
 
@@ -57,6 +58,7 @@ CELLS = (
         trust=NONE,
         logged=("Requested bidirectional stream", "Requesting bidirectional stream"),
     ),
+    Cell("ejabberd by certificate", ejabberd.Alone(), Way.EXTERNAL, Way.EXTERNAL, BOTH),
     Cell("ejabberd by dialback", ejabberd.Alone(), Way.DIALBACK, Way.DIALBACK, NONE),
     # ejabberd 23.01 offers EXTERNAL, and refuses certificates that are for servers only.
     Cell(
