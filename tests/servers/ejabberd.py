@@ -12,12 +12,12 @@ from pathlib import Path
 from string import Template
 
 from authentication import Stream, Way
+from namespaces import require_private_files, with_private_file
 from processes import Process, accepts
 from servers import Remote, Site
 from sides import PASSWORD
 
 HERE = Path(__file__).resolve().parent
-IN_PRIVATE = 'mount --bind "$0" /etc/hosts && exec "$@"'
 LET_IN = re.compile(
     r"\(\w+\|(<[\d.]+>)\) Accepted (inbound|outbound) s2s (EXTERNAL|dialback) authentication "
     r"(\S+) -> (\S+)"
@@ -58,6 +58,7 @@ def library() -> Path:
 
 async def start(site: Site, configuration: Path) -> Process:
     """Starts ejabberd with its users, and waits until clients can connect."""
+    await require_private_files()
     side, folder = site.side, site.folder
     address, _, port = site.dns.address.partition(":")
     resolver = folder / "inetrc"
@@ -81,11 +82,13 @@ async def start(site: Site, configuration: Path) -> Process:
     ejabberd = await Process.start(
         f"ejabberd of {side.domain}",
         folder / "ejabberd.log",
-        *("unshare", "-m", "--propagation", "private"),
-        *("sh", "-c", IN_PRIVATE, str(folder / "hosts")),
-        *("env", *(f"{name}={value}" for name, value in environment.items())),
-        *(*erl, "-ejabberd", "log_rotate_count", "0", "-s", "ejabberd"),
-        *("-eval", f"{users}ok."),
+        *with_private_file(
+            "/etc/hosts",
+            folder / "hosts",
+            *("env", *(f"{name}={value}" for name, value in environment.items())),
+            *(*erl, "-ejabberd", "log_rotate_count", "0", "-s", "ejabberd"),
+            *("-eval", f"{users}ok."),
+        ),
     )
 
     async def clients_accepted() -> bool:

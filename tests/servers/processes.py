@@ -64,7 +64,8 @@ class Process:
 
         async def ready_or_ended() -> bool:
             if self.child.returncode is not None:
-                raise NotReady(f"{self.name} ended with code {self.child.returncode}")
+                code, said = self.child.returncode, self.log_tail(1)
+                raise NotReady(f"{self.name} ended with code {code}: {said}")
             return await holds()
 
         await until(f"{self.name}: {what}", ready_or_ended, deadline)
