@@ -66,29 +66,40 @@ class _Datagrams(asyncio.DatagramProtocol):
 
 
 class Server:
-    """Serves a zone over UDP and TCP on one port."""
+    """Serves a zone over UDP and TCP on one port, and on port 53 for those who know no other."""
 
     def __init__(self, zone: Zone) -> None:
         self.zone = zone
+        self.host = ""
         self.address = ""
-        self._transport: asyncio.DatagramTransport | None = None
-        self._server: asyncio.Server | None = None
+        self._sockets: list[asyncio.DatagramTransport | asyncio.Server] = []
 
-    async def start(self, address: str) -> None:
-        """Binds a free port of `address`."""
-        self._server = await asyncio.start_server(self._stream, address, 0)
-        port = self._server.sockets[0].getsockname()[1]
-        self._transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
-            lambda: _Datagrams(self.zone), local_addr=(address, port)
-        )
-        self.address = f"{address}:{port}"
+    async def start(self, host: str) -> None:
+        """Binds a free port of that address."""
+        self.host = host
+        self.address = f"{host}:{await self._listen(0)}"
+
+    async def use_port_53(self) -> None:
+        """Binds port 53 as well."""
+        try:
+            await self._listen(53)
+        except OSError as error:
+            raise RuntimeError(f"no port 53 on {self.host}: {error.strerror}") from error
 
     def stop(self) -> None:
-        """Closes both sockets."""
-        if self._transport is not None:
-            self._transport.close()
-        if self._server is not None:
-            self._server.close()
+        """Closes all sockets."""
+        for socket in self._sockets:
+            socket.close()
+
+    async def _listen(self, port: int) -> int:
+        server = await asyncio.start_server(self._stream, self.host, port)
+        self._sockets.append(server)
+        port = server.sockets[0].getsockname()[1]
+        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+            lambda: _Datagrams(self.zone), local_addr=(self.host, port)
+        )
+        self._sockets.append(transport)
+        return port
 
     async def _stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
