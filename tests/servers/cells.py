@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import ejabberd
+import jabberd2
 import prosody
 from authentication import Way
 from servers import Local, Remote
@@ -69,4 +70,6 @@ CELLS = (
         trust=SERVERS,
         logged=("Failed inbound s2s EXTERNAL", "unsupported certificate purpose"),
     ),
+    # jabberd2 2.7.0 has no SASL between servers: there is no cell by certificate.
+    Cell("jabberd2 by dialback", jabberd2.Alone(), Way.DIALBACK, Way.DIALBACK, NONE),
 )

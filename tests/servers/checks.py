@@ -10,7 +10,7 @@ from typing import Any
 from slixmpp.exceptions import IqError
 
 from client import PING, User
-from report import require
+from report import LeftOut, require
 from sides import PASSWORD, Side
 
 BURST = 500
@@ -110,6 +110,8 @@ async def disco_info(a: Party, b: Party) -> None:
 
 async def room(a: Party, b: Party) -> None:
     """Those of `a`, of two domains, enter a room of the other side; all hear all; they leave."""
+    if "chat" not in b.side.subdomains:
+        raise LeftOut(f"the server of {b.side.domain} has no rooms")
     place = f"tertulia@chat.{b.side.domain}"
     visitors = {f"visita {number}": user for number, user in enumerate(a.users)}
     occupants = {"dono": b.first, **visitors}
@@ -138,9 +140,9 @@ async def unknown_user(a: Party, b: Party) -> None:
 
 
 async def unknown_domain(a: Party, b: Party) -> None:
-    """A domain without any record."""
-    nowhere = f"alguem@nao-existe.{b.side.domain}"
-    for sender in a.users:
+    """A domain without any record; a new one each time, for jabberd2 bounces so only once."""
+    for number, sender in enumerate(a.users):
+        nowhere = f"alguem@nao-existe-{number}.{b.side.domain}"
         sender.chat(nowhere, "?", identifier="nowhere")
         condition = await sender.expect_error(nowhere, "nowhere")
         require(condition == "remote-server-not-found", condition)
