@@ -6,10 +6,9 @@ file of its own, and the DNS server of the test that port; both need root.
 
 from __future__ import annotations
 
-import gzip
 import re
 import sqlite3
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 from string import Template
 from typing import ClassVar
@@ -21,7 +20,6 @@ from servers import Remote, Site
 from sides import PASSWORD, Side
 
 CONFIGURATIONS = Path(__file__).resolve().parent / "jabberd2"
-SCHEMA = Path("/usr/share/doc/jabberd2/db-setup.sqlite.gz")
 SECRET = "s3cret"
 LET_IN = re.compile(r"(incoming|outgoing) route '([^/']+)/([^/']+)' is now valid")
 
@@ -35,21 +33,18 @@ def modules() -> Path:
 
 
 def write_accounts(side: Side, database: Path) -> None:
-    """The tables of the package, and a row in two of them for each user."""
-    if not SCHEMA.exists():
-        raise RuntimeError(f"jabberd2's schema is missing: {SCHEMA}")
-    with gzip.open(SCHEMA, "rt") as schema, sqlite3.connect(database) as connection:
-        connection.executescript(schema.read())
+    """The tables, and a row in two of them for each user: c2s looks at one, sm at the other."""
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.executescript((CONFIGURATIONS / "schema.sql").read_text())
         for jid in side.users:
             user, _, domain = jid.partition("@")
             account = (user, domain, PASSWORD)
             connection.execute("INSERT INTO authreg VALUES (?, ?, ?)", account)
             connection.execute('INSERT INTO active ("collection-owner") VALUES (?)', (jid,))
-    connection.close()
 
 
-def configure(site: Site, names: tuple[str, ...]) -> None:
-    """Writes those of its configurations, certificates and accounts."""
+def configure(site: Site) -> None:
+    """Writes its configurations, certificates and accounts."""
     side, folder = site.side, site.folder
     certificates = site.certify()
     certified = ""
@@ -59,8 +54,8 @@ def configure(site: Site, names: tuple[str, ...]) -> None:
         pem.write_text("".join(part.read_text() for part in parts))
         certified += f'<id pemfile="{pem}">{name}</id>'
     write_accounts(side, folder / "jabberd2.db")
-    for name in names:
-        settings = Template((CONFIGURATIONS / name).read_text()).substitute(
+    for template in CONFIGURATIONS.glob("*.xml"):
+        settings = Template(template.read_text()).substitute(
             folder=folder,
             address=side.address,
             router_port=side.port("router"),
@@ -68,10 +63,10 @@ def configure(site: Site, names: tuple[str, ...]) -> None:
             s2s_port=side.port("s2s"),
             secret=SECRET,
             modules=modules(),
-            ids="".join(f"<id>{name}</id>" for name in side.user_domains),
+            ids="".join(f"<id>{domain}</id>" for domain in side.user_domains),
             ids_with_certificates=certified,
         )
-        (folder / name).write_text(settings)
+        (folder / template.name).write_text(settings)
 
 
 async def start(site: Site, name: str, stack: AsyncExitStack, resolver: Path | None) -> Process:
@@ -118,7 +113,7 @@ class Alone(Remote):
         await site.dns.use_port_53()
         resolver = site.folder / "resolv.conf"
         resolver.write_text(f"nameserver {site.dns.host}\n")
-        configure(site, tuple(path.name for path in CONFIGURATIONS.iterdir()))
+        configure(site)
         await start_local_part(site, stack)
         s2s = await start(site, "s2s", stack, resolver)
         await logged(s2s, "ready for connections")
