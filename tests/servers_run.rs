@@ -3,7 +3,7 @@
 use std::process::Command;
 
 #[test]
-#[ignore = "needs prosody, ejabberd, openssl and python3 with slixmpp: run tests/run"]
+#[ignore = "needs prosody, ejabberd, jabberd2, openssl and python3 with slixmpp: run tests/run"]
 #[allow(clippy::print_stdout, reason = "with --nocapture the servers' own summary is shown")]
 fn real_servers_talk_over_routers() {
     let run = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/run");
