@@ -21,7 +21,7 @@ from sides import PASSWORD, Side
 
 CONFIGURATIONS = Path(__file__).resolve().parent / "jabberd2"
 SECRET = "s3cret"
-LET_IN = re.compile(r"(incoming|outgoing) route '([^/']+)/([^/']+)' is now valid")
+LET_IN = re.compile(r"(incoming|outgoing) route '([^/']+)/([^/']+)' is now valid TLS")
 
 
 def modules() -> Path:
