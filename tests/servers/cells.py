@@ -49,11 +49,13 @@ class Cell:
 
 
 CELLS = (
+    # Further pairs of domains may join a stream by dialback, where there is dialback.
     Cell("Prosody by certificate", prosody.Alone(), Way.EXTERNAL, Way.EXTERNAL, SERVERS),
+    Cell("Prosody by certificate only", prosody.Alone(""), Way.EXTERNAL, Way.EXTERNAL, SERVERS),
     Cell("Prosody by dialback", prosody.Alone(), Way.DIALBACK, Way.DIALBACK, NONE),
     Cell(
         name="Prosody by dialback, both ways",
-        remote=prosody.Alone('"s2s_bidi"'),
+        remote=prosody.Alone('"dialback"; "s2s_bidi"'),
         incoming=Way.DIALBACK,
         outgoing=Way.DIALBACK,
         trust=NONE,

@@ -119,7 +119,7 @@ class WithModule(Local):
 class Alone(Remote):
     """Prosody without a router."""
 
-    modules: str = ""  # further ones, as they stand in modules_enabled
+    modules: str = '"dialback"'  # further ones, as they stand in modules_enabled
 
     async def start(self, site: Site, secure: bool, stack: AsyncExitStack) -> Process:
         """Prosody, with certificates and accounts."""

@@ -17,7 +17,7 @@ authentication = "internal_plain"
 c2s_require_encryption = false
 network_settings = { nagle = false }
 
-modules_enabled = { "disco"; "ping"; "roster"; "saslauth"; "tls"; "dialback"; $modules }
+modules_enabled = { "disco"; "ping"; "roster"; "saslauth"; "tls"; $modules }
 
 s2s_require_encryption = true
 s2s_secure_auth = $secure_auth
