@@ -81,6 +81,8 @@ pub struct ClassicStream {
     /// Held until the other side has proved a domain: nobody gets many of them.
     place: Option<Place>,
     trusted: bool,
+    /// Whether further pairs may be let in by dialback.
+    grows: bool,
     ending: bool,
     why_ended: Option<String>,
     /// What senders are told where the stream was never open.
@@ -158,6 +160,7 @@ impl ClassicStream {
             carried: 0,
             place: None,
             trusted: false,
+            grows: false,
             ending: false,
             why_ended: None,
             condition: Condition::RemoteServerTimeout,
@@ -171,10 +174,11 @@ impl ClassicStream {
         let config = self.shared.config();
         (self.framer, self.chain, self.address) = (framer, chain, Some(address));
         self.stream_id.clone_from(&stream_id);
-        let (max_bytes, idle) = match &how {
-            How::Dialled { features, .. } => (features.max_bytes, features.idle_seconds),
-            How::Attached | How::Accepted { .. } | How::AcceptedOwn { .. } => (None, None),
+        let (max_bytes, idle, grows) = match &how {
+            How::Dialled { features, grows, .. } => (features.max_bytes, features.idle_seconds, *grows),
+            How::Attached | How::Accepted { .. } | How::AcceptedOwn { .. } => (None, None, false),
         };
+        self.grows = grows;
         if let How::AcceptedOwn { entry, .. } = &how {
             self.parent = self.shared.locals.get(*entry).map(|local| Parent::Local(*entry, local));
         }

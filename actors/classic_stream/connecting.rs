@@ -75,6 +75,8 @@ pub(super) enum How {
         proved: bool,
         /// Whether its certificate proves it.
         certified: bool,
+        /// Whether further pairs may be let in by dialback.
+        grows: bool,
         features: Features,
     },
     /// They did.

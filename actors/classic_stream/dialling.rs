@@ -190,6 +190,7 @@ async fn dialled(shared: &Shared, wish: &Wish, talk: Talk, opened: opening::Open
         // Dialback trusts DNS, and it was DNS that led to this server: it may answer here (XEP-0288).
         proved: opened.bidi && (verdict.is_ok() || wish.dialback),
         certified: verdict.is_ok(),
+        grows: opened.grows,
         features: opened.features,
     };
     connected(talk, opened, how)

@@ -54,9 +54,7 @@ impl ClassicStream {
     /// it (XEP-0220 §2.4).
     fn shares_with_others(&self, how: &How) -> Option<(SocketAddr, Shares)> {
         match how {
-            How::Dialled { features, certified, .. }
-                if features.dialback_errors && self.shared.config().classic.dialback =>
-            {
+            How::Dialled { features, certified, .. } if features.dialback_errors && self.grows => {
                 let shares = Shares { chain: Arc::new(self.chain.clone()), certified: *certified };
                 Some((self.address?, shares))
             }
@@ -67,10 +65,7 @@ impl ClassicStream {
     pub(super) fn tell_up(&mut self, pair: Pair, ctx: &mut Context<Self>) {
         info!(stream = self.id, %pair, "pair may send by classic S2S");
         let told = match &self.parent {
-            Some(Parent::Router(router)) => {
-                let grows = self.dialled.is_some() && self.shared.config().classic.dialback;
-                router.try_send(ClassicUp { id: self.id, pair, grows }).is_ok()
-            }
+            Some(Parent::Router(router)) => router.try_send(ClassicUp { id: self.id, pair, grows: self.grows }).is_ok(),
             Some(Parent::Local(_, local)) if self.dialled.as_ref() == Some(&pair) => {
                 local.addr.try_send(ServerUp(self.id)).is_ok()
             }

@@ -50,6 +50,8 @@ pub struct Opened {
     pub authenticated: bool,
     /// Whether both directions were agreed on.
     pub bidi: bool,
+    /// Whether further pairs may be let in by dialback.
+    pub grows: bool,
     /// What else is offered.
     pub features: Features,
     /// The language that the other side's stanzas inherit.
@@ -222,6 +224,8 @@ impl Opening {
             stream_id: std::mem::take(&mut self.stream_id),
             authenticated: self.authenticated,
             bidi: self.bidi,
+            // A server without dialback may declare its namespace (ejabberd does), and answers nothing.
+            grows: self.wish.dialback && (self.features.dialback || !self.authenticated),
             features: self.features,
             lang: self.lang.take(),
             scope: self.scope,
@@ -267,7 +271,9 @@ mod tests {
             Output::Send(bytes) => text(bytes),
             Output::Restart => "restart".to_owned(),
             Output::StartTls => "tls".to_owned(),
-            Output::Opened(opened) => format!("opened {} {} {}", opened.stream_id, opened.authenticated, opened.bidi),
+            Output::Opened(opened) => {
+                format!("opened {} {} {} {}", opened.stream_id, opened.authenticated, opened.bidi, opened.grows)
+            }
         };
         outputs.into_iter().map(word).collect()
     }
@@ -291,7 +297,19 @@ mod tests {
         assert_eq!(say(features(OFFERS)), ["<bidi xmlns='urn:xmpp:bidi'/>", AUTH]);
         assert_eq!(say(element("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>")), ["restart", "header"]);
         assert_eq!(say(header(" version='1.0'")), [""; 0]);
-        assert_eq!(say(features("<sm xmlns='urn:xmpp:sm:3'/>")), ["opened s1 true true"]);
+        assert_eq!(say(features("<sm xmlns='urn:xmpp:sm:3'/>")), ["opened s1 true true false"]);
+    }
+
+    #[test]
+    fn a_stream_grows_where_dialback_is_offered_behind_the_certificate() {
+        for (offer, grows) in [("<dialback xmlns='urn:xmpp:features:dialback'/>", true), ("", false)] {
+            let mut opening = secured(wish());
+            opening.frame(&features(OFFERS)).unwrap();
+            opening.frame(&element("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>")).unwrap();
+            opening.frame(&header(" version='1.0'")).unwrap();
+            let opened = told(opening.frame(&features(offer)).unwrap());
+            assert_eq!(opened, [format!("opened s1 true true {grows}")]);
+        }
     }
 
     fn secured(wish: Wish) -> Opening {
@@ -305,7 +323,7 @@ mod tests {
         let mut opening = secured(wish());
         opening.frame(&features(OFFERS)).unwrap();
         let failure = "<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><not-authorized/></failure>";
-        assert_eq!(told(opening.frame(&element(failure)).unwrap()), ["opened s1 false true"]);
+        assert_eq!(told(opening.frame(&element(failure)).unwrap()), ["opened s1 false true true"]);
         let mut opening = secured(Wish { dialback: false, ..wish() });
         opening.frame(&features(OFFERS)).unwrap();
         assert!(matches!(opening.frame(&element(failure)), Err(ClassicError::NoWay(why)) if why.contains("refused")));
@@ -315,7 +333,7 @@ mod tests {
     fn dialback_where_external_is_not_offered() {
         let offers = "<dialback xmlns='urn:xmpp:features:dialback'/>";
         let mut opening = secured(wish());
-        assert_eq!(told(opening.frame(&features(offers)).unwrap()), ["opened s1 false false"]);
+        assert_eq!(told(opening.frame(&features(offers)).unwrap()), ["opened s1 false false true"]);
         let mut opening = secured(Wish { dialback: false, ..wish() });
         assert!(matches!(opening.frame(&features(offers)), Err(ClassicError::NoWay(_))));
     }
@@ -328,14 +346,14 @@ mod tests {
         let (mut opening, _) = Opening::new(wish(), false);
         assert_eq!(opening.frame(&header("")), Err(ClassicError::NoWay("the server offers no TLS")), "before XMPP 1.0");
         let (mut loopback, _) = Opening::new(Wish { tls_required: false, external: false, ..wish() }, false);
-        assert_eq!(told(loopback.frame(&header("")).unwrap()), ["opened s1 false false"]);
+        assert_eq!(told(loopback.frame(&header("")).unwrap()), ["opened s1 false false true"]);
     }
 
     /// Over loopback, TLS costs more than it protects.
     #[test]
     fn without_need_tls_is_used_where_the_server_insists() {
         let required = "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls>";
-        for (offer, expected) in [(TLS_OFFER, "opened s1 false false"), (required, "<starttls")] {
+        for (offer, expected) in [(TLS_OFFER, "opened s1 false false true"), (required, "<starttls")] {
             let (mut opening, _) =
                 Opening::new(Wish { tls_required: false, external: false, bidi: false, ..wish() }, false);
             opening.frame(&header(" version='1.0'")).unwrap();
