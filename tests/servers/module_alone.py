@@ -54,13 +54,10 @@ class Scenario:
 
     def configure(self, secret: str = SECRET) -> None:
         """Writes Prosody's configuration."""
-        path = prosody.configure(
-            self.side,
-            self.folder,
-            self.acceptor.address,
-            self.acceptor.port,
-            f"heteronym_stanza_size_limit = {STANZA_LIMIT}",
-        )
+        extra = prosody.to_the_router(self.acceptor.address, self.acceptor.port)
+        extra += f"heteronym_stanza_size_limit = {STANZA_LIMIT}\n"
+        settings = prosody.WithModule().prosody(self.side)
+        path = prosody.configure(self.side, self.folder, settings, extra)
         path.write_text(path.read_text().replace(f'"{SECRET}"', f'"{secret}"'))
 
     async def end(self) -> None:

@@ -1,4 +1,4 @@
--- What a test instance needs beside the configuration of docs/servers/prosody.md, which follows.
+-- What a test instance needs beside the configuration of a page of docs/servers/, which follows.
 run_as_root = true
 pidfile = "$folder/prosody.pid"
 data_path = "$folder/data"
@@ -14,9 +14,4 @@ proxy65_ports = { $proxy_port }
 authentication = "internal_plain"
 c2s_require_encryption = false
 network_settings = { nagle = false }
-
-heteronym_address = "$router_address"
-heteronym_port = $router_port
-heteronym_reconnect = 0.02
-$extra
 

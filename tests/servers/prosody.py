@@ -1,8 +1,9 @@
-"""Prosody: with the module, as docs/servers/prosody.md says, or without a router."""
+"""Prosody: attached as the pages of docs/servers/ say, or without a router."""
 
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,43 +11,21 @@ from string import Template
 from typing import ClassVar
 
 from authentication import Stream, Way
+from guide import Guide, with_further_domains
 from processes import Process, accepts
 from servers import Local, Remote, Site
-from sides import PASSWORD, Side, saramago
+from sides import PASSWORD, Side
 
 HERE = Path(__file__).resolve().parent
-REPOSITORY = HERE.parent.parent
-GUIDE = REPOSITORY / "docs" / "servers" / "prosody.md"
-MODULES = REPOSITORY / "config" / "prosody"
+MODULE = Guide("prosody.md")
+STOCK = Guide("prosody-stock.md")
 SESSION = re.compile(r"\b(s2s(in|out)[0-9a-f]{6,})\s+debug\s+(.*)")
 LET_IN = re.compile(r"connection (\S+?)->(\S+) is now authenticated for ")
 
 
-def from_the_guide(language: str, side: Side) -> str:
-    """The guide's configuration in that language, with the names of `side`."""
-    found = re.search(rf"^```{language}\n(.*?)^```", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
-    if found is None:
-        raise LookupError(f"{GUIDE.name} has no block in {language}")
-    example = saramago()
-    text = (
-        found[1]
-        .replace("/usr/local/lib/prosody/modules", str(MODULES))
-        .replace(example.domain, side.domain)
-        .replace(example.host, side.host)
-    )
-    return with_further_domains(text, side)
-
-
-def with_further_domains(text: str, side: Side) -> str:
-    """The guide has one domain with users; the others are added to what is cut out of it."""
-    further = side.user_domains[1:]
-    if "VirtualHost" in text:
-        return text + "".join(f'VirtualHost "{domain}"\n' for domain in further)
-    added = "".join(f', "{domain}"' for domain in further)
-    text, count = re.subn(r"^(domains = \[.*)\]$", rf"\1{added}]", text, flags=re.MULTILINE)
-    if count != 1:
-        raise LookupError(f"{GUIDE.name} has {count} lists of domains")
-    return text
+def virtual_hosts(domains: tuple[str, ...]) -> str:
+    """Hosts beside the one of a page."""
+    return "".join(f'VirtualHost "{domain}"\n' for domain in domains)
 
 
 def write_accounts(side: Side, folder: Path) -> None:
@@ -58,24 +37,28 @@ def write_accounts(side: Side, folder: Path) -> None:
         (accounts / f"{user}.dat").write_text(f'return {{ ["password"] = "{PASSWORD}"; }};\n')
 
 
-def configure(
-    side: Side, folder: Path, router_address: str, router_port: int, extra: str = ""
-) -> Path:
-    """Writes configuration and accounts into `folder`; the configuration's path."""
+def configure(side: Side, folder: Path, settings: str, extra: str = "") -> Path:
+    """Writes the configuration: what an instance needs, `extra`, and `settings`; its path."""
     write_accounts(side, folder)
     (folder / "certs").mkdir(exist_ok=True)
-    settings = Template((HERE / "prosody.cfg.lua").read_text()).substitute(
+    instance = Template((HERE / "prosody.cfg.lua").read_text()).substitute(
         folder=folder,
         address=side.address,
         client_port=side.port("client"),
         proxy_port=side.port("proxy"),
-        router_address=router_address,
-        router_port=router_port,
-        extra=extra,
     )
     path = folder / "prosody.cfg.lua"
-    path.write_text(settings + from_the_guide("lua", side))
+    path.write_text(instance + extra + settings + virtual_hosts(side.user_domains[1:]))
     return path
+
+
+def to_the_router(address: str, port: int) -> str:
+    """Where the module finds the router, and that it comes back soon."""
+    return (
+        f'heteronym_address = "{address}"\n'
+        f"heteronym_port = {port}\n"
+        "heteronym_reconnect = 0.02\n"
+    )
 
 
 async def start(side: Side, folder: Path, configuration: Path) -> Process:
@@ -97,22 +80,80 @@ async def start(side: Side, folder: Path, configuration: Path) -> Process:
     return prosody
 
 
-class WithModule(Local):
-    """Attached by mod_heteronym, as the guide says."""
-
-    kind: ClassVar[str] = "component"
-
-    def settings(self, side: Side) -> str:
-        """The guide's."""
-        return from_the_guide("toml", side)
+class Attached(Local):
+    """A Prosody with the configuration of a page."""
 
     async def start(self, site: Site, stack: AsyncExitStack) -> Process:
         """Prosody, with the certificates and the accounts of the site."""
-        side = site.side
-        path = configure(side, site.folder, side.address, side.port("component"))
-        prosody = await start(side, site.folder, path)
+        path = configure(site.side, site.folder, self.prosody(site.side), self.extra(site.side))
+        prosody = await start(site.side, site.folder, path)
         stack.push_async_callback(prosody.end)
         return prosody
+
+    @abstractmethod
+    def prosody(self, side: Side) -> str:
+        """The page's configuration of Prosody."""
+
+    def extra(self, side: Side) -> str:
+        """What stands before it."""
+        return ""
+
+
+class WithModule(Attached):
+    """Attached by mod_heteronym."""
+
+    kind: ClassVar[str] = "component"
+    listener: ClassVar[str] = "component"
+
+    def settings(self, side: Side) -> str:
+        """The page's, for the router."""
+        return with_further_domains(MODULE.block("3.", "toml", side), side)
+
+    def prosody(self, side: Side) -> str:
+        """The page's."""
+        return MODULE.block("2.", "lua", side)
+
+    def extra(self, side: Side) -> str:
+        """The module's way to the router."""
+        return to_the_router(side.address, side.port("component"))
+
+
+@dataclass(frozen=True)
+class Stock(Attached):
+    """Attached by loopback S2S in one direction or in both, without a module."""
+
+    kind: str  # type: ignore[misc]  # a class variable elsewhere
+    section: str
+    secret: bool = True
+    encrypted: bool = False
+
+    @property
+    def listener(self) -> str:  # type: ignore[override]
+        """The port that the router dials."""
+        return "server_s2s" if self.kind == "s2s" else "server_component"
+
+    @property
+    def logged(self) -> tuple[str, ...]:
+        """That the router was asked for TLS, or that it has asked whether a key is right."""
+        texts = {
+            "Received[s2sin_unauthed]: <starttls": self.encrypted,
+            "Received[s2sin_unauthed]: <verify": not self.secret,
+        }
+        return tuple(text for text, wanted in texts.items() if wanted)
+
+    def settings(self, side: Side) -> str:
+        """The page's, for the router."""
+        settings = with_further_domains(STOCK.block(self.section, "toml", side), side)
+        return settings if self.secret else settings.replace(', dialback_secret = "s3cret"', "")
+
+    def prosody(self, side: Side) -> str:
+        """The page's; what a variant leaves out or has otherwise is named there."""
+        shared = STOCK.block("What both ways need", "lua", side)
+        if not self.secret:
+            shared = shared.replace('dialback_secret = "s3cret"\n', "")
+        if self.encrypted:
+            shared = shared.replace("s2s_require_encryption = false", "s2s_require_encryption = true")
+        return shared + STOCK.block(self.section, "lua", side)
 
 
 @dataclass(frozen=True)
@@ -130,7 +171,7 @@ class Alone(Remote):
             folder=folder,
             address=side.address,
             domain=side.domain,
-            virtual_hosts="".join(f'VirtualHost "{name}"\n' for name in side.user_domains),
+            virtual_hosts=virtual_hosts(side.user_domains),
             client_port=side.port("client"),
             s2s_port=side.port("s2s"),
             proxy_port=side.port("proxy"),

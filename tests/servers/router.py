@@ -10,6 +10,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from guide import without_listeners
 from processes import Process
 from servers import Site
 from sides import Side
@@ -20,12 +21,14 @@ HERE = Path(__file__).resolve().parent
 def configure(site: Site, settings: str) -> Path:
     """Writes the configuration: `settings`, and what a test instance needs; its path."""
     side = site.side
+    listen, settings = without_listeners(settings)
     instance = Template((HERE / "heteronym.toml").read_text()).substitute(
         address=side.address,
         federation_port=side.port("federation"),
         s2s_port=side.port("s2s"),
         component_port=side.port("component"),
         admin_port=side.port("admin"),
+        listen=listen,
         dns=site.dns.address,
         roots=site.authority.root,
     )
@@ -53,9 +56,9 @@ class Admin:
         except OSError as error:
             return 0, str(error)
 
-    async def ready(self) -> bool:
-        """Whether the listeners are bound."""
-        status, _ = await self.get("/ready")
+    async def healthy(self) -> bool:
+        """Whether it runs, with its listeners bound; a server that it dials may still be down."""
+        status, _ = await self.get("/health")
         return status == 200
 
     async def status(self) -> dict[str, Any]:
@@ -73,14 +76,14 @@ class Admin:
 
 
 async def start(binary: Path, side: Side, folder: Path, configuration: Path) -> Process:
-    """Starts a router and waits until it is ready."""
+    """Starts a router and waits until it runs."""
     router = await Process.start(
         f"heteronym of {side.host}",
         folder / "heteronym.log",
         *(str(binary), "run", "-c", str(configuration)),
     )
     try:
-        await router.ready("GET /ready", Admin(side).ready)
+        await router.ready("GET /health", Admin(side).healthy)
     except BaseException:
         await router.end()
         raise
