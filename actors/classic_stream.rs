@@ -345,7 +345,10 @@ impl Actor for ClassicStream {
                 Ok(connected) => return this.connected(connected, ctx),
                 Err(NoStream::Shared(other)) => this.shares = Some(other),
                 Err(NoStream::Failed(condition, why)) => {
-                    info!(stream = this.id, dialled = this.dialled.is_some(), why, "no classic stream");
+                    // Of a server of ours, its LocalLink tells, and not each time.
+                    if !this.is_attached() {
+                        info!(stream = this.id, dialled = this.dialled.is_some(), why, "no classic stream");
+                    }
                     (this.condition, this.why_ended) = (condition, Some(why));
                 }
             }

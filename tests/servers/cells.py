@@ -1,13 +1,16 @@
-"""The table: which servers meet, and how each proves who it is."""
+"""The table: which servers meet, how each is attached, and how each proves who it is."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import ejabberd
 import jabberd2
 import prosody
 from authentication import Way
+from provider import Routed
 from servers import Local, Remote
 
 
@@ -25,10 +28,24 @@ BOTH = Trust(one_authority=True, clients=True)
 
 PROSODY = prosody.WithModule()
 
+LOCALS: dict[str, Local] = {
+    "Prosody with the module": PROSODY,
+    "Prosody by S2S": prosody.Stock("s2s", "A."),
+    "Prosody by S2S, asked back": prosody.Stock("s2s", "A.", secret=False),
+    "Prosody by S2S over TLS": prosody.Stock("s2s", "A.", encrypted=True),
+    "Prosody by a component": prosody.Stock("dial-component", "B."),
+    "ejabberd by S2S": ejabberd.Attached("s2s", "A."),
+    "ejabberd by S2S over TLS": ejabberd.Attached("s2s", "A.", starttls="required"),
+    "ejabberd by a component": ejabberd.Attached("dial-component", "B."),
+    "ejabberd in a closed federation": ejabberd.Attached(
+        "dial-component", "C.", by_s2s=False, no_such_domain="forbidden"
+    ),
+}
+
 
 @dataclass(frozen=True)
 class Cell:
-    """A server that knows no router on the other side; a router and a server on ours.
+    """A router and a server on our side; on the other, a server that knows no router, or a router.
 
     `incoming` and `outgoing` are streams as the remote server sees them; `logged` is what its log
     must have.
@@ -36,8 +53,8 @@ class Cell:
 
     name: str
     remote: Remote
-    incoming: Way
-    outgoing: Way
+    incoming: Way | None
+    outgoing: Way | None
     trust: Trust
     logged: tuple[str, ...] = ()
     local: Local = PROSODY
@@ -48,7 +65,7 @@ class Cell:
         return self.incoming is self.outgoing is Way.EXTERNAL
 
 
-CELLS = (
+REMOTES = (
     # Further pairs of domains may join a stream by dialback, where there is dialback.
     Cell("Prosody by certificate", prosody.Alone(), Way.EXTERNAL, Way.EXTERNAL, SERVERS),
     Cell("Prosody by certificate only", prosody.Alone(""), Way.EXTERNAL, Way.EXTERNAL, SERVERS),
@@ -75,3 +92,14 @@ CELLS = (
     # jabberd2 2.7.0 has no SASL between servers: there is no cell by certificate.
     Cell("jabberd2 by dialback", jabberd2.Alone(), Way.DIALBACK, Way.DIALBACK, NONE),
 )
+
+
+def cells(binary: Path) -> Iterator[Cell]:
+    """Every remote server with one local one, every local server with a remote one and with a router."""
+    yield from REMOTES
+    for name, local in LOCALS.items():
+        if local is not PROSODY:
+            classic = prosody.Alone("")
+            ways = (Way.EXTERNAL, Way.EXTERNAL)
+            yield Cell(f"{name}, and a Prosody", classic, *ways, SERVERS, local=local)
+        yield Cell(f"{name}, and a router", Routed(PROSODY, binary), None, None, SERVERS, local=local)

@@ -145,7 +145,7 @@ async def unknown_domain(a: Party, b: Party) -> None:
         nowhere = f"alguem@nao-existe-{number}.{b.side.domain}"
         sender.chat(nowhere, "?", identifier="nowhere")
         condition = await sender.expect_error(nowhere, "nowhere")
-        require(condition == "remote-server-not-found", condition)
+        require(condition == a.side.no_such_domain, condition)
 
 
 async def bursts(a: Party, b: Party) -> None:

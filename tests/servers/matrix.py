@@ -1,4 +1,4 @@
-"""Every cell of the table: a router with a server behind it, and a server that knows no router.
+"""Every cell of the table: a router with a server behind it, and a server on the other side.
 
     python tests/servers/matrix.py --heteronym target/release/heteronym [--only WORD]
 
@@ -22,14 +22,15 @@ from pathlib import Path
 
 import router
 import zone
-from authentication import require_ways
-from cells import CELLS, Cell
+from authentication import Way, require_ways
+from cells import Cell, cells
 from certificates import Authority
 from checks import Party, both_ways
-from processes import NotReady, Process
+from connections import established
+from processes import NotReady, Process, until
 from provider import Provider, drained, start_provider
 from report import Report, require, run
-from servers import Site
+from servers import Local, Site
 from sides import Side, pessoa, saramago
 
 DNS = "127.0.73.1"
@@ -41,13 +42,13 @@ async def world(
     cell: Cell, binary: Path, folder: Path
 ) -> AsyncIterator[tuple[Provider, Side, Process]]:
     """Both sides with a DNS server between them; ends what it started."""
-    ours = replace(saramago(), subdomains=cell.local.subdomains)
+    ours = cell.local.side(saramago())
     theirs = replace(pessoa(), subdomains=cell.remote.subdomains)
     records = zone.Zone()
     for side in (ours, theirs):
         records.address(side.host, side.address)
-        for domain in side.domains:
-            records.server(domain, side.host, side.port("s2s"))
+        # Our own are found in the same way.
+        cell.remote.publish(records, side)
     dns = zone.Server(records)
     hosts = "".join(f"{side.address} {side.host}\n" for side in (ours, theirs))
     async with contextlib.AsyncExitStack() as stack:
@@ -65,7 +66,22 @@ async def world(
         yield provider, theirs, server
 
 
-async def pairs_are_classic(ours: Side, theirs: Side) -> None:
+async def attached(provider: Provider, local: Local) -> None:
+    """In the way of the cell, and by one connection that the server gets its stanzas by."""
+    side = provider.side
+    link = (await router.Admin(side).status())["locals"][0]
+    require((link["kind"], link["state"]) == (local.kind, "up"), f"{link}")
+    missing = [text for text in local.logged if text not in provider.server.log_text()]
+    require(not missing, f"not in the server's log: {missing}")
+
+    # Who asks back does so by connections of its own, which end.
+    async def by_one() -> bool:
+        return established({(side.address, side.port(local.listener))}) == 1
+
+    await until(f"one connection to the port {local.listener}", by_one)
+
+
+async def pairs_are_active(ours: Side, theirs: Side, via: str) -> None:
     """The status page says which way the pairs go."""
     _, body = await router.Admin(ours).get("/api/status")
     ways = {
@@ -73,12 +89,15 @@ async def pairs_are_classic(ours: Side, theirs: Side) -> None:
         for pair in json.loads(body)["pairs"]
     }
     for pair in product(ours.user_domains, theirs.user_domains):
-        require(ways.get(pair) == ("classic", "active"), f"{pair}: {ways.get(pair)}")
+        require(ways.get(pair) == (via, "active"), f"{pair}: {ways.get(pair)}")
 
 
-async def proved(cell: Cell, log: str, ours: Side, theirs: Side) -> None:
+async def proved(
+    cell: Cell, incoming: Way, outgoing: Way, server: Process, ours: Side, theirs: Side
+) -> None:
     """The remote server's log says how both proved who they are."""
-    require_ways(cell.remote.streams(log), cell.incoming, cell.outgoing, ours, theirs)
+    log = server.log_text()
+    require_ways(cell.remote.streams(log), incoming, outgoing, ours, theirs)
     missing = [text for text in cell.logged if text not in log]
     require(not missing, f"not in the log: {missing}")
 
@@ -96,9 +115,13 @@ async def run_checks(
             report.note("the other checks", "not tried after so many failures")
             return
         if name == "logging out":
-            await report.check("pairs are classic", pairs_are_classic(ours, theirs))
+            via = cell.remote.via
+            await report.check(f"pairs go by {via}", pairs_are_active(ours, theirs, via))
+            await report.check("attached", attached(provider, cell.local))
         await report.check(name, body())
-    await report.check("way of authentication", proved(cell, server.log_text(), ours, theirs))
+    if cell.incoming is not None and cell.outgoing is not None:
+        ways = (cell.incoming, cell.outgoing)
+        await report.check("way of authentication", proved(cell, *ways, server, ours, theirs))
     await report.check(f"{ours.host} drains", drained(provider.router))
 
 
@@ -122,7 +145,7 @@ async def run_cell(cell: Cell, binary: Path, folder: Path, report: Report) -> No
 async def scenario(binary: Path, folder: Path, only: str) -> int:
     """Every cell, one after the other; the exit code."""
     report = Report()
-    for number, cell in enumerate(CELLS):
+    for number, cell in enumerate(cells(binary)):
         if only in cell.name:
             await run_cell(cell, binary, folder / f"cell-{number}", report)
     return report.finish()

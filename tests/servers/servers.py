@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -34,9 +34,15 @@ class Site:
 
 
 class Remote(ABC):
-    """A server that knows no router: it speaks classic S2S with everybody."""
+    """The other side: a server that knows no router, and speaks classic S2S with everybody."""
 
     subdomains: ClassVar[tuple[str, ...]] = SUBDOMAINS
+    via: ClassVar[str] = "classic"  # as the status of the router calls the way there
+
+    def publish(self, records: zone.Zone, side: Side) -> None:
+        """The records of its domains."""
+        for domain in side.domains:
+            records.server(domain, side.host, side.port("s2s"))
 
     @abstractmethod
     async def start(self, site: Site, secure: bool, stack: AsyncExitStack) -> Process:
@@ -55,6 +61,17 @@ class Local(ABC):
 
     kind: ClassVar[str]  # as the status of the router calls the link
     subdomains: ClassVar[tuple[str, ...]] = SUBDOMAINS
+    no_such_domain: ClassVar[str] = "remote-server-not-found"
+    listener: ClassVar[str]  # the port of the one connection that it gets its stanzas by
+
+    @property
+    def logged(self) -> tuple[str, ...]:
+        """What its log must have, so that it was attached in this way."""
+        return ()
+
+    def side(self, side: Side) -> Side:
+        """The side with this server."""
+        return replace(side, subdomains=self.subdomains, no_such_domain=self.no_such_domain)
 
     @abstractmethod
     def settings(self, side: Side) -> str:

@@ -29,6 +29,7 @@ class Side:
     key: str
     address: str
     subdomains: tuple[str, ...] = SUBDOMAINS
+    no_such_domain: str = "remote-server-not-found"  # what its users are told of one
     ports: dict[str, int] = field(default_factory=dict)
 
     @property
