@@ -93,6 +93,18 @@ pub fn check_head<'a>(head: &'a [u8], scope: &Scope) -> Result<Root<'a>, Malform
     Ok(root)
 }
 
+/// Whether the start tag of an element declares a prefix for `namespace`, or is none that can be read.
+pub(crate) fn declares(bytes: &[u8], scope: &Scope, namespace: &str) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return true };
+    let mut checker = Checker::new(text, scope);
+    if checker.root().is_err() {
+        return true;
+    }
+    let declared = checker.attributes.iter().filter(|attribute| attribute.declared_prefix().is_some());
+    let mut values = declared.map(|attribute| reference::normalised(attribute.raw));
+    values.any(|value| value.is_ok_and(|value| value == namespace))
+}
+
 struct Checker<'a> {
     cursor: Cursor<'a>,
     open: SmallVec<[Open<'a>; 16]>,

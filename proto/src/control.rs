@@ -10,7 +10,6 @@ use crate::element::Element;
 use crate::identity::Identity;
 use crate::name::Name;
 use crate::refusal::Refusal;
-use crate::stanza_error::Condition;
 use crate::suite::Fingerprint;
 
 /// The namespace of the protocol, version 0.
@@ -202,20 +201,6 @@ words! {
         TooLarge => "too-large",
         /// Malformed, addressed with a domain of the receiver's own, or forbidden.
         Policy => "policy",
-    }
-}
-
-impl UndeliveredReason {
-    /// What a stanza is handed back with whose sender would get this condition.
-    #[must_use]
-    pub fn of(condition: Condition) -> Self {
-        if condition == Condition::ResourceConstraint {
-            Self::Overflow
-        } else if condition == Condition::PolicyViolation {
-            Self::TooLarge
-        } else {
-            Self::DomainUnavailable
-        }
     }
 }
 

@@ -11,6 +11,7 @@ use crate::checker::{Malformed, Root, Scope, check_head};
 use crate::framer::Frame;
 use crate::host_iq;
 use crate::hosted::{Entry, Hosted};
+use crate::jabberd2::IN_ROUTE;
 use crate::jid::InvalidJid;
 use crate::name::Name;
 use crate::stanza::{self, Address, BadAddress, Kind, NotAStanza, Stanza};
@@ -70,18 +71,24 @@ impl LocalStream {
     #[must_use]
     pub fn frame<'a>(&self, frame: &'a Frame) -> Verdict<'a> {
         match frame {
-            Frame::Element(bytes) => self.element(bytes),
+            Frame::Element(bytes) => self.element(bytes, &Scope::COMPONENT),
             Frame::TooLarge { head, .. } => self.too_large(head),
             Frame::End => Verdict::End(None),
             Frame::Header(_) => Verdict::Error(StreamError::new(StreamCondition::InvalidXml, "a second stream header")),
         }
     }
 
-    fn element<'a>(&self, bytes: &'a Bytes) -> Verdict<'a> {
-        match stanza::read(bytes, &Scope::COMPONENT) {
+    /// Judges what one of jabberd2's users has sent, in its route.
+    #[must_use]
+    pub fn in_route<'a>(&self, bytes: &'a Bytes) -> Verdict<'a> {
+        self.element(bytes, &IN_ROUTE)
+    }
+
+    fn element<'a>(&self, bytes: &'a Bytes, scope: &Scope) -> Verdict<'a> {
+        match stanza::read(bytes, scope) {
             Ok(stanza) => self.stanza(bytes, stanza),
-            Err(NotAStanza::Malformed(malformed)) => beyond_limits_or_malformed(bytes, malformed),
-            Err(NotAStanza::OtherElement(root)) => other_element(bytes, &root),
+            Err(NotAStanza::Malformed(malformed)) => beyond_limits_or_malformed(bytes, malformed, scope),
+            Err(NotAStanza::OtherElement(root)) => other_element(bytes, &root, scope),
             Err(NotAStanza::Prefixed(root)) => {
                 let text = format!("<{}/> must not have a prefix", root.name);
                 Verdict::Error(StreamError::new(StreamCondition::BadNamespacePrefix, text))
@@ -140,20 +147,20 @@ impl LocalStream {
 
 /// RFC 6120 §4.9.3.13: a server that sends what is not well-formed has its stream ended. What only
 /// goes beyond our limits is one user's doing, and that user is told.
-fn beyond_limits_or_malformed<'a>(bytes: &[u8], malformed: Malformed) -> Verdict<'a> {
+fn beyond_limits_or_malformed<'a>(bytes: &[u8], malformed: Malformed, scope: &Scope) -> Verdict<'a> {
     let error = malformed.stream_error();
     if error.condition != StreamCondition::PolicyViolation {
         return Verdict::Error(error);
     }
-    let root = stanza::root_only(bytes, &Scope::COMPONENT);
+    let root = stanza::root_only(bytes, scope);
     let answer = root.as_ref().and_then(|root| {
         bounce_root(root, Kind::parse(root.name)?, Condition::PolicyViolation, &malformed.to_string())
     });
     Verdict::Answer("beyond-limits", answer)
 }
 
-fn other_element<'a>(bytes: &[u8], root: &Root<'_>) -> Verdict<'a> {
-    let element = crate::element::Element::parse(bytes, &Scope::COMPONENT).ok();
+fn other_element<'a>(bytes: &[u8], root: &Root<'_>, scope: &Scope) -> Verdict<'a> {
+    let element = crate::element::Element::parse(bytes, scope).ok();
     if let Some(error) = element.as_ref().and_then(StreamError::from_element) {
         return Verdict::End(Some(error));
     }

@@ -196,7 +196,7 @@ pub(crate) fn root_only<'a>(bytes: &'a [u8], scope: &Scope) -> Option<Root<'a>> 
 }
 
 /// The start tag of an element, to its `>`.
-fn start_tag(bytes: &[u8]) -> Option<&[u8]> {
+pub(crate) fn start_tag(bytes: &[u8]) -> Option<&[u8]> {
     let mut quote = None;
     let end = bytes.iter().position(|&byte| {
         match (quote, byte) {

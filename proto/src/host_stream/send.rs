@@ -139,13 +139,7 @@ impl HostStream {
             self.pair_is_gone(now, slot, out);
             return;
         }
-        let (condition, text) = match reason {
-            UndeliveredReason::PairNotActive => (Condition::RemoteServerTimeout, "the pair does not stay active"),
-            UndeliveredReason::DomainUnavailable => (Condition::RemoteServerTimeout, "the domain's server is down"),
-            UndeliveredReason::Overflow => (Condition::ResourceConstraint, "the other host's queue is full"),
-            UndeliveredReason::TooLarge => (Condition::PolicyViolation, "the stanza is too large for the other host"),
-            UndeliveredReason::Policy => (Condition::PolicyViolation, "the other host does not take the stanza"),
-        };
+        let (condition, text) = reason.told();
         let (stanza, reason, text) = (sent.bytes, reason.as_str(), text.to_owned());
         out.actions.push(Action::Bounce { stanza, condition, reason, text });
     }
