@@ -179,14 +179,7 @@ impl ClassicStream {
             How::Attached | How::Accepted { .. } | How::AcceptedOwn { .. } => (None, None, false),
         };
         self.grows = grows;
-        if let How::AcceptedOwn { entry, .. } = &how {
-            self.parent = self.shared.locals.get(*entry).map(|local| Parent::Local(*entry, local));
-        }
-        let peer = match &self.parent {
-            Some(Parent::Local(entry, _)) => Peer::Own(*entry),
-            Some(Parent::Router(_)) => Peer::Remote,
-            None => return ctx.stop(),
-        };
+        let Some(peer) = self.peer(&how) else { return ctx.stop() };
         let setting = Setting {
             peer,
             hosted: Arc::clone(&config.hosted),
@@ -209,6 +202,17 @@ impl ClassicStream {
         debug!(stream = self.id, %address, dialled = self.dialled.is_some(), "classic stream open");
         self.tell_open(&how, ctx);
         self.begin(how, ctx);
+    }
+
+    /// Who is at the other end; one of our own servers' streams have its actor as their parent.
+    fn peer(&mut self, how: &How) -> Option<Peer> {
+        if let How::AcceptedOwn { entry, .. } = how {
+            self.parent = self.shared.locals.get(*entry).map(|local| Parent::Local(*entry, local));
+        }
+        match self.parent.as_ref()? {
+            Parent::Local(entry, _) => Some(Peer::Own(*entry)),
+            Parent::Router(_) => Some(Peer::Remote),
+        }
     }
 
     /// Says what was proved so far, and asks for the rest.

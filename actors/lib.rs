@@ -105,8 +105,14 @@ pub struct LocalConfig {
     pub domains: usize,
     /// How it attaches.
     pub attach: Attach,
-    /// It was in a configuration before this one: its place stays taken, since entries are indices.
-    pub gone: bool,
+}
+
+impl LocalConfig {
+    /// Whether it is in no configuration any more.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        matches!(self.attach, Attach::Gone)
+    }
 }
 
 /// How a local server attaches.
@@ -130,8 +136,17 @@ pub enum Attach {
     },
     /// Loopback S2S both ways.
     S2s(Loopback),
-    /// A kind of the configuration that nothing serves yet: its domains stay down.
-    NotBuilt(&'static str),
+    /// We are the default route of jabberd2's router.
+    Jabberd2 {
+        /// The router's port.
+        address: SocketAddr,
+        /// Who we are there.
+        user: String,
+        /// The shared secret.
+        secret: Secret,
+    },
+    /// It was in a configuration before this one: its place stays taken, since entries are indices.
+    Gone,
 }
 
 /// S2S with one of our own servers over the loopback interface.
@@ -149,7 +164,7 @@ impl Attach {
     pub fn loopback(&self) -> Option<&Loopback> {
         match self {
             Self::S2s(loopback) | Self::DialComponent { s2s: Some(loopback), .. } => Some(loopback),
-            Self::Component { .. } | Self::DialComponent { s2s: None, .. } | Self::NotBuilt(_) => None,
+            Self::Component { .. } | Self::DialComponent { s2s: None, .. } | Self::Jabberd2 { .. } | Self::Gone => None,
         }
     }
 
@@ -157,14 +172,19 @@ impl Attach {
     /// A secret may change while a link is up.
     fn differs(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Component { .. }, Self::Component { .. }) => false,
-            (Self::NotBuilt(one), Self::NotBuilt(two)) => one != two,
+            (Self::Component { .. }, Self::Component { .. }) | (Self::Gone, Self::Gone) => false,
             (
                 Self::DialComponent { address, name, .. },
                 Self::DialComponent { address: other_address, name: other_name, .. },
             ) => (address, name) != (other_address, other_name),
             (Self::S2s(one), Self::S2s(two)) => one.address != two.address,
-            (Self::Component { .. } | Self::DialComponent { .. } | Self::S2s(_) | Self::NotBuilt(_), _) => true,
+            (Self::Jabberd2 { address, user, .. }, Self::Jabberd2 { address: other_address, user: other_user, .. }) => {
+                (address, user) != (other_address, other_user)
+            }
+            (
+                Self::Component { .. } | Self::DialComponent { .. } | Self::S2s(_) | Self::Jabberd2 { .. } | Self::Gone,
+                _,
+            ) => true,
         }
     }
 
@@ -175,7 +195,8 @@ impl Attach {
             Self::Component { .. } => "component",
             Self::DialComponent { .. } => "dial-component",
             Self::S2s(_) => "s2s",
-            Self::NotBuilt(kind) => kind,
+            Self::Jabberd2 { .. } => "jabberd2",
+            Self::Gone => "gone",
         }
     }
 }

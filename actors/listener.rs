@@ -94,7 +94,7 @@ impl Actor for Listener {
 fn secrets(config: &Config) -> Vec<Option<Secret>> {
     let secret = |attach: &Attach| match attach {
         Attach::Component { secret } => Some(secret.clone()),
-        Attach::DialComponent { .. } | Attach::S2s(_) | Attach::NotBuilt(_) => None,
+        Attach::DialComponent { .. } | Attach::S2s(_) | Attach::Jabberd2 { .. } | Attach::Gone => None,
     };
     config.locals.iter().map(|local| secret(&local.attach)).collect()
 }

@@ -6,6 +6,7 @@
 //! links: while there is none, stanzas for its domains wait for the grace, then they are handed back.
 
 mod dialling;
+mod jabberd2;
 mod local_handle;
 mod operator;
 mod queue;
@@ -26,7 +27,7 @@ use actix::{
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use heteronym_net::wire::{Stream, pump, split};
+use heteronym_net::wire::{pump, split};
 use heteronym_proto::framer::Framer;
 use heteronym_proto::hosted::Entry;
 use heteronym_proto::local_stream::{LocalStream, TO_HOST, Verdict};
@@ -38,13 +39,15 @@ use tracing::{debug, info, warn};
 
 use crate::router::{LocalBroke, Router};
 use crate::shell::{Gate, reading};
-use crate::{Config, Gauge, Shared};
+use crate::{Attach, Config, Gauge, Shared};
+use dialling::Established;
+use jabberd2::Protocol;
 use queue::{OutQueue, Waiting};
 use routing::{Outgoing, route};
 use servers::Servers;
 use takeover::Candidate;
 
-pub use dialling::try_component;
+pub use dialling::{try_component, try_jabberd2};
 pub(crate) use local_handle::bounce_to_sender;
 pub use local_handle::{Deliver, Delivered, LocalHandle, Origin};
 pub use operator::{GetQueue, Reconfigure};
@@ -83,6 +86,7 @@ pub struct LocalLink {
 /// The link there is now.
 struct Link {
     generation: u64,
+    protocol: Protocol,
     framer: Framer,
     out: Rc<RefCell<OutQueue>>,
     wake: Rc<Notify>,
@@ -128,22 +132,27 @@ impl LocalLink {
         LocalHandle { addr: ctx.address(), gauge: Arc::clone(&self.gauge), intake: Arc::clone(&self.intake) }
     }
 
-    fn bring_up(&mut self, stream: Stream, framer: Framer, greeting: Bytes, ctx: &mut Context<Self>) {
+    fn bring_up(&mut self, protocol: Protocol, established: Established, greeting: Bytes, ctx: &mut Context<Self>) {
+        let (stream, mut framer) = established;
         self.generation += 1;
         let generation = self.generation;
         let (reader, writer) = split(stream);
         let stanzas = std::mem::take(&mut self.waiting);
         let bytes = std::mem::take(&mut self.waiting_bytes);
         let gauge = Arc::clone(&self.gauge);
-        let out = OutQueue { greeting, stanzas, raw: VecDeque::new(), bytes, closed: false, gauge, written: 0 };
+        let in_routes = protocol.name().map(|name| (name, self.shared.clone()));
+        let out =
+            OutQueue { greeting, stanzas, raw: VecDeque::new(), bytes, closed: false, gauge, written: 0, in_routes };
+        framer.set_max_bytes(protocol.frame_bytes(&self.shared.config().limits));
         let (out, wake, gate) = (Rc::new(RefCell::new(out)), Rc::new(Notify::new()), Gate::default());
         let writing = pump(writer, Rc::clone(&out), Rc::clone(&wake));
         ctx.spawn(writing.into_actor(self).map(move |result, this, ctx| this.written(generation, result, ctx)));
         let reads = reading(reader, gate.clone()).map(move |read| (generation, read));
         let reading = ctx.add_stream(reads);
-        self.link = Some(Link { generation, framer, out, wake, gate, reading, ending: false });
+        self.link = Some(Link { generation, protocol, framer, out, wake, gate, reading, ending: false });
         self.last_error = None;
         info!(local = self.name(), "local link up");
+        self.compare_domains_later(ctx);
         self.take_frames(ctx);
     }
 
@@ -220,9 +229,15 @@ impl LocalLink {
                 Ok(None) => return None,
                 Err(error) => return Some(Some(self.faulty(error.stream_error()))),
             };
-            let verdict = self.core.frame(&frame);
-            if let Some(end) = self.follow(verdict, outgoing) {
-                return Some(end);
+            let end = match &mut link.protocol {
+                Protocol::Component => self.follow(self.core.frame(&frame), outgoing),
+                Protocol::Jabberd2(routes) => {
+                    let arrived = routes.frame(&frame);
+                    self.take_route(arrived, outgoing)
+                }
+            };
+            if end.is_some() {
+                return end;
             }
         }
     }
@@ -268,9 +283,11 @@ impl LocalLink {
 fn core(config: &Config, entry: Entry) -> LocalStream {
     let (host, hosted) = (config.host.clone(), Arc::clone(&config.hosted));
     let core = LocalStream::new(host, hosted, entry, config.limits.stanza_bytes);
-    match config.locals.get(entry).and_then(|local| local.attach.loopback()) {
-        Some(_) => core.that_loops(),
-        None => core,
+    match config.locals.get(entry).map(|local| &local.attach) {
+        Some(Attach::S2s(_) | Attach::DialComponent { s2s: Some(_), .. } | Attach::Jabberd2 { .. }) => {
+            core.that_loops()
+        }
+        Some(Attach::Component { .. } | Attach::DialComponent { s2s: None, .. } | Attach::Gone) | None => core,
     }
 }
 

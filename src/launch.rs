@@ -326,9 +326,11 @@ fn local(local: &config::Local) -> LocalConfig {
             s2s: s2s.as_ref().map(loopback),
         },
         config::Attach::S2s(s2s) => Attach::S2s(loopback(s2s)),
-        config::Attach::Jabberd2 { .. } => Attach::NotBuilt(local.attach.kind().as_str()),
+        config::Attach::Jabberd2 { address, user, secret: shared } => {
+            Attach::Jabberd2 { address: *address, user: user.clone(), secret: secret(shared) }
+        }
     };
-    LocalConfig { name: local.name.clone(), domains: local.domains.len(), attach, gone: false }
+    LocalConfig { name: local.name.clone(), domains: local.domains.len(), attach }
 }
 
 fn loopback(s2s: &config::LoopbackS2s) -> Loopback {
@@ -337,7 +339,7 @@ fn loopback(s2s: &config::LoopbackS2s) -> Loopback {
 }
 
 fn gone(local: &LocalConfig) -> LocalConfig {
-    LocalConfig { gone: true, domains: 0, attach: Attach::NotBuilt(local.attach.kind()), name: local.name.clone() }
+    LocalConfig { domains: 0, attach: Attach::Gone, name: local.name.clone() }
 }
 
 fn policy(policy: Policy) -> way::Policy {

@@ -2,6 +2,7 @@
 
 use actix::{AsyncContext, Context, Handler, Message};
 use bytes::Bytes;
+use heteronym_proto::control::UndeliveredReason;
 use heteronym_proto::hosted::Entry;
 use heteronym_proto::stanza_error::{Condition, bounce_bytes};
 use heteronym_proto::traffic::Traffic;
@@ -51,12 +52,13 @@ impl ClassicStream {
 /// A stanza that came by this stream could not be delivered to our server.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct NotDelivered(pub Bytes);
+pub struct NotDelivered(pub Bytes, pub UndeliveredReason);
 
 impl Handler<NotDelivered> for ClassicStream {
     type Result = ();
 
-    fn handle(&mut self, NotDelivered(stanza): NotDelivered, ctx: &mut Self::Context) {
-        self.send_back(&stanza, Condition::RemoteServerTimeout, "the domain's server is down", ctx);
+    fn handle(&mut self, NotDelivered(stanza, reason): NotDelivered, ctx: &mut Self::Context) {
+        let (condition, text) = reason.told();
+        self.send_back(&stanza, condition, text, ctx);
     }
 }

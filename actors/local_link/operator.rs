@@ -25,10 +25,10 @@ impl Handler<Reconfigure> for LocalLink {
         self.core = core(&config, self.entry);
         self.servers.reconfigure();
         if let Some(link) = &mut self.link {
-            link.framer.set_max_bytes(config.limits.stanza_bytes);
+            link.framer.set_max_bytes(link.protocol.frame_bytes(&config.limits));
         }
         let (Some(old), Some(new)) = (before.locals.get(self.entry), config.locals.get(self.entry)) else { return };
-        if new.gone || old.attach.differs(&new.attach) {
+        if old.attach.differs(&new.attach) {
             self.attach_anew(&new.attach, ctx);
         }
     }
@@ -42,8 +42,8 @@ impl LocalLink {
         self.end_streams();
         self.end_link(None, ctx);
         match attach {
-            Attach::DialComponent { .. } | Attach::S2s(_) => self.dial(ctx),
-            Attach::Component { .. } | Attach::NotBuilt(_) => (),
+            Attach::DialComponent { .. } | Attach::S2s(_) | Attach::Jabberd2 { .. } => self.dial(ctx),
+            Attach::Component { .. } | Attach::Gone => (),
         }
     }
 }

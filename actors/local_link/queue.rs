@@ -8,7 +8,7 @@ use actix::{AsyncContext, Context, Handler};
 use bytes::{Bytes, BytesMut};
 use heteronym_net::wire::Source;
 use heteronym_proto::control::UndeliveredReason;
-use heteronym_proto::stanza_error::Condition;
+use heteronym_proto::jabberd2::in_route;
 
 use super::LocalLink;
 use super::local_handle::{Deliver, Delivered, Origin, bounce_to_sender};
@@ -101,6 +101,18 @@ pub(super) struct OutQueue {
     pub(super) closed: bool,
     pub(super) gauge: Arc<Gauge>,
     pub(super) written: u64,
+    /// Where each stanza is put into a route of jabberd2's: the name that is bound there.
+    pub(super) in_routes: Option<(String, Shared)>,
+}
+
+impl OutQueue {
+    fn write(&self, Waiting { from, stanza, .. }: &Waiting, out: &mut BytesMut) {
+        let Some((name, shared)) = &self.in_routes else { return out.extend_from_slice(&stanza.bytes) };
+        match in_route(name, &stanza.bytes) {
+            Some(route) => out.extend_from_slice(&route),
+            None => hand_back(shared, from, stanza.n, &stanza.bytes, UndeliveredReason::Policy),
+        }
+    }
 }
 
 impl Source for OutQueue {
@@ -111,7 +123,7 @@ impl Source for OutQueue {
             let Some(waiting) = self.stanzas.pop_front() else { break };
             self.bytes -= waiting.stanza.bytes.len();
             self.written += 1;
-            out.extend_from_slice(&waiting.stanza.bytes);
+            self.write(&waiting, out);
         }
         if self.stanzas.is_empty() {
             for raw in self.raw.drain(..) {
@@ -133,11 +145,11 @@ pub(crate) fn hand_back(shared: &Shared, from: &Origin, n: u64, stanza: &Bytes, 
             let _ = from.try_send(Undeliverable { n, reason });
         }
         Origin::Classic(from) => {
-            let _ = from.try_send(NotDelivered(stanza.clone()));
+            let _ = from.try_send(NotDelivered(stanza.clone(), reason));
         }
         Origin::Inside => {
-            let text = "the domain's server is down";
-            bounce_to_sender(shared, stanza, (Condition::RemoteServerTimeout, "domain-unavailable"), text);
+            let (condition, text) = reason.told();
+            bounce_to_sender(shared, stanza, (condition, reason.as_str()), text);
         }
     }
 }

@@ -16,12 +16,12 @@ impl Handler<GetStatus> for LocalLink {
 
     fn handle(&mut self, GetStatus: GetStatus, _: &mut Self::Context) -> Self::Result {
         let config = self.shared.config();
-        let local = config.locals.get(self.entry).filter(|local| !local.gone)?;
+        let local = config.locals.get(self.entry).filter(|local| !local.is_gone())?;
         let written = self.link.as_ref().map_or(0, |link| link.out.borrow().written);
         let state = match (self.is_up(), &local.attach) {
             (true, _) => LocalState::Up,
-            (false, Attach::DialComponent { .. } | Attach::S2s(_)) => LocalState::Connecting,
-            (false, Attach::Component { .. } | Attach::NotBuilt(_)) => LocalState::Down,
+            (false, Attach::DialComponent { .. } | Attach::S2s(_) | Attach::Jabberd2 { .. }) => LocalState::Connecting,
+            (false, Attach::Component { .. } | Attach::Gone) => LocalState::Down,
         };
         Some(LocalStatus {
             name: local.name.clone(),

@@ -12,6 +12,7 @@ use heteronym_proto::stream_error::{Condition as StreamCondition, StreamError};
 use tokio::net::TcpStream;
 use tracing::warn;
 
+use super::jabberd2::Protocol;
 use super::{LINGER, LocalLink};
 
 impl LocalLink {
@@ -25,7 +26,7 @@ impl LocalLink {
     pub(super) fn accept(&mut self, attach: AttachLink, ctx: &mut Context<Self>) {
         let AttachLink { stream, framer, greeting } = attach;
         match TcpStream::from_std(stream) {
-            Ok(stream) => self.bring_up(Stream::Plain(stream), framer, greeting, ctx),
+            Ok(stream) => self.bring_up(Protocol::Component, (Stream::Plain(stream), framer), greeting, ctx),
             Err(error) => warn!(local = self.name(), %error, "an accepted link could not be used"),
         }
     }

@@ -50,7 +50,7 @@ impl Handler<Reload> for Router {
         self.remotes.forget_pauses();
         self.shared.pinned.set_life(config.pin);
         self.reconfigure_streams();
-        info!(locals = config.locals.iter().filter(|local| !local.gone).count(), "reloaded");
+        info!(locals = config.locals.iter().filter(|local| !local.is_gone()).count(), "reloaded");
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::net::TcpStream;
 
-use heteronym_actors::local_link;
+use heteronym_actors::local_link::{try_component, try_jabberd2};
 use heteronym_proto::component::Secret;
+use heteronym_proto::limits::Limits;
 use tokio::runtime::Builder;
 use tokio::time::timeout;
 
 use super::finding::{Finding, Level};
-use crate::config::{Attach, Config, Local, LoopbackS2s};
+use crate::config::{self, Attach, Config, Local, LoopbackS2s};
 use crate::status::{LocalState, LocalStatus, Status};
 
 /// `running`: what the daemon of this configuration says. Without it, servers that we dial are dialled,
@@ -39,17 +40,16 @@ fn down(name: &str, why: String) -> Finding {
 }
 
 fn try_it(config: &Config, local: &Local) -> Option<Finding> {
+    let limits = &config.limits;
+    let given = |secret: &config::Secret| Secret::new(secret.expose().to_owned());
     match &local.attach {
         Attach::DialComponent { address, name, secret, .. } => {
-            let secret = Secret::new(secret.expose().to_owned());
-            let limits = &config.limits;
-            let runtime = Builder::new_current_thread().enable_all().build();
-            let dialled = runtime.map_err(|error| error.to_string()).and_then(|runtime| {
-                let attached = local_link::try_component(*address, name.as_str(), secret, limits.stanza_bytes);
-                let in_time = async { timeout(limits.connect_timeout, attached).await };
-                runtime.block_on(in_time).map_err(|_| "no answer in time".to_owned())?
-            });
-            dialled.err().map(|why| down(&local.name, why))
+            let attached = try_component(*address, name.as_str(), given(secret), limits.stanza_bytes);
+            in_time(limits, attached).err().map(|why| down(&local.name, why))
+        }
+        Attach::Jabberd2 { address, user, secret } => {
+            let attached = try_jabberd2(*address, user.clone(), given(secret), limits.stanza_bytes);
+            in_time(limits, attached).err().map(|why| down(&local.name, why))
         }
         Attach::Component { .. } => Some(Finding::new(
             Level::Info,
@@ -62,7 +62,11 @@ fn try_it(config: &Config, local: &Local) -> Option<Finding> {
             let connected = TcpStream::connect_timeout(address, config.limits.connect_timeout);
             connected.err().map(|why| down(&local.name, format!("{address}: {why}")))
         }
-        // The warnings say that this is not built.
-        Attach::Jabberd2 { .. } => None,
     }
+}
+
+fn in_time(limits: &Limits, attached: impl Future<Output = Result<(), String>>) -> Result<(), String> {
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+    let in_time = async { timeout(limits.connect_timeout, attached).await };
+    runtime.block_on(in_time).unwrap_or_else(|_| Err("no answer in time".to_owned()))
 }

@@ -9,9 +9,6 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
 
 fn finding(warning: &Warning) -> Finding {
     let (subject, advice) = match warning {
-        Warning::KindNotBuilt { name, .. } => {
-            (format!("local[{name:?}].attach.kind"), "attach the server with component or dial-component")
-        }
         Warning::NoState => ("host.state".to_owned(), "name a folder that this user can write, /var/lib/heteronym"),
         Warning::NoLocals => ("local".to_owned(), "add a [[local]] entry with the domains of your server"),
         Warning::QueueBelowStanza { queue } => (format!("limits.{queue}"), "raise it above limits.stanza_bytes"),

@@ -1,18 +1,10 @@
 //! What a configuration asks for that is right but will surprise its operator.
 
-use super::{AttachKind, Config, Local};
+use super::Config;
 
 /// Something that the configuration asks for and does not get, or would rather have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Warning {
-    /// A kind of attachment that exists in the configuration only.
-    #[error("local[{name:?}].attach.kind = \"{}\": not built yet; its domains stay down", kind.as_str())]
-    KindNotBuilt {
-        /// The entry.
-        name: String,
-        /// Its kind.
-        kind: AttachKind,
-    },
     /// Nothing outlives a restart.
     #[error("host.state is empty: after a restart, no remote domain is pinned")]
     NoState,
@@ -31,24 +23,12 @@ impl Config {
     /// Everything that is worth a warning.
     #[must_use]
     pub fn warnings(&self) -> Vec<Warning> {
-        let mut warnings = self.not_built();
-        warnings.extend(self.host.state.is_none().then_some(Warning::NoState));
+        let mut warnings: Vec<Warning> = self.host.state.is_none().then_some(Warning::NoState).into_iter().collect();
         warnings.extend(self.locals.is_empty().then_some(Warning::NoLocals));
         let queues =
             [("pair_queue_bytes", self.limits.pair_queue_bytes), ("host_queue_bytes", self.limits.host_queue_bytes)];
         let small = queues.into_iter().filter(|(_, bytes)| *bytes < self.limits.stanza_bytes);
         warnings.extend(small.map(|(queue, _)| Warning::QueueBelowStanza { queue }));
         warnings
-    }
-
-    fn not_built(&self) -> Vec<Warning> {
-        let of_local = |local: &Local| {
-            let name = local.name.clone();
-            match local.attach.kind() {
-                kind @ AttachKind::Jabberd2 => Some(Warning::KindNotBuilt { name, kind }),
-                AttachKind::Component | AttachKind::DialComponent | AttachKind::S2s => None,
-            }
-        };
-        self.locals.iter().filter_map(of_local).collect()
     }
 }
