@@ -40,6 +40,7 @@ LOCALS: dict[str, Local] = {
     "ejabberd in a closed federation": ejabberd.Attached(
         "dial-component", "C.", by_s2s=False, no_such_domain="forbidden"
     ),
+    "jabberd2 by its router": jabberd2.Bound(),
 }
 
 

@@ -17,7 +17,7 @@ PORTS = {
     "5353": "steering_dns",
     "15269": "server_s2s",
     "5348": "server_component",
-    "5349": "router",
+    "5347": "router",
 }
 
 
@@ -28,15 +28,22 @@ class Guide:
     name: str
 
     def block(self, section: str, language: str, side: Side) -> str:
-        """The first block in that language below the heading that begins so, for `side`."""
+        """The only block in that language below the heading that begins so, for `side`."""
+        (block,) = self.blocks(section, language, side)
+        return block
+
+    def blocks(self, section: str, language: str, side: Side) -> list[str]:
+        """All blocks in that language below the heading that begins so, for `side`."""
         text = (REPOSITORY / "docs" / "servers" / self.name).read_text()
         part = re.search(
             rf"^##? {re.escape(section)}.*?(?=^## |\Z)", text, re.MULTILINE | re.DOTALL
         )
-        found = part and re.search(rf"^```{language}\n(.*?)^```", part[0], re.MULTILINE | re.DOTALL)
+        found = re.findall(
+            rf"^```{language}\n(.*?)^```", part[0] if part else "", re.MULTILINE | re.DOTALL
+        )
         if not found:
             raise LookupError(f"{self.name}: no block in {language} below {section!r}")
-        return adapted(found[1], side)
+        return [adapted(block, side) for block in found]
 
 
 def adapted(text: str, side: Side) -> str:

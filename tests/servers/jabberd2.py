@@ -14,13 +14,16 @@ from string import Template
 from typing import ClassVar
 
 from authentication import Stream, Way
+from guide import Guide, with_further_domains
 from namespaces import require_private_files, with_private_file
 from processes import Process, accepts
-from servers import Remote, Site
+from servers import Local, Remote, Site
 from sides import PASSWORD, Side
 
 CONFIGURATIONS = Path(__file__).resolve().parent / "jabberd2"
 SECRET = "s3cret"
+ACI = '<aci><acl type="all"><user>jabberd</user></acl></aci>'
+GUIDE = Guide("jabberd2.md")
 LET_IN = re.compile(r"(incoming|outgoing) route '([^/']+)/([^/']+)' is now valid TLS")
 
 
@@ -43,14 +46,14 @@ def write_accounts(side: Side, database: Path) -> None:
             connection.execute('INSERT INTO active ("collection-owner") VALUES (?)', (jid,))
 
 
-def configure(site: Site) -> None:
-    """Writes its configurations, certificates and accounts."""
+def configure(site: Site, aci: str = ACI) -> None:
+    """Writes its configurations and accounts; `aci`: what users of its router may do."""
     side, folder = site.side, site.folder
-    certificates = site.certify()
     certified = ""
     for name in side.domains:
-        pem = certificates / name / "both.pem"
-        parts = [certificates / name / part for part in ("fullchain.pem", "privkey.pem")]
+        certificate = folder / "certs" / name
+        pem = certificate / "both.pem"
+        parts = [certificate / part for part in ("fullchain.pem", "privkey.pem")]
         pem.write_text("".join(part.read_text() for part in parts))
         certified += f'<id pemfile="{pem}">{name}</id>'
     write_accounts(side, folder / "jabberd2.db")
@@ -63,6 +66,7 @@ def configure(site: Site) -> None:
             s2s_port=side.port("s2s"),
             secret=SECRET,
             modules=modules(),
+            aci=aci,
             ids="".join(f"<id>{domain}</id>" for domain in side.user_domains),
             ids_with_certificates=certified,
         )
@@ -89,8 +93,8 @@ async def logged(process: Process, text: str) -> None:
     await process.ready(f'says "{text}"', said)
 
 
-async def start_local_part(site: Site, stack: AsyncExitStack) -> None:
-    """Router, session manager and the listener for clients."""
+async def start_local_part(site: Site, stack: AsyncExitStack) -> Process:
+    """Router, session manager and the listener for clients; the router."""
     side = site.side
     router = await start(site, "router", stack, None)
     await router.ready("accepts", lambda: accepts(side.address, side.port("router")))
@@ -98,6 +102,32 @@ async def start_local_part(site: Site, stack: AsyncExitStack) -> None:
     for domain in side.user_domains:
         await logged(router, f"[{domain}] online")
     await logged(await start(site, "c2s", stack, None), "ready for connections")
+    return router
+
+
+class Bound(Local):
+    """jabberd2 without its S2S: heteronym is the default route of its router."""
+
+    kind: ClassVar[str] = "jabberd2"
+    subdomains: ClassVar[tuple[str, ...]] = ()
+    listener: ClassVar[str] = "router"
+    others: ClassVar[int] = 2  # sm and c2s
+
+    @property
+    def logged(self) -> tuple[str, ...]:
+        """That the router of the page is its default route."""
+        return ("[heteronym] set as default route",)
+
+    def settings(self, side: Side) -> str:
+        """The page's, for the router."""
+        return with_further_domains(GUIDE.block("3.", "toml", side), side)
+
+    async def start(self, site: Site, stack: AsyncExitStack) -> Process:
+        """All but S2S; the router."""
+        users, aci = GUIDE.blocks("2.", "xml", site.side)
+        configure(site, aci)
+        (site.folder / "router-users.xml").write_text(users)
+        return await start_local_part(site, stack)
 
 
 class Alone(Remote):
@@ -113,6 +143,7 @@ class Alone(Remote):
         await site.dns.use_port_53()
         resolver = site.folder / "resolv.conf"
         resolver.write_text(f"nameserver {site.dns.host}\n")
+        site.certify()
         configure(site)
         await start_local_part(site, stack)
         s2s = await start(site, "s2s", stack, resolver)

@@ -76,7 +76,7 @@ async def attached(provider: Provider, local: Local) -> None:
 
     # Who asks back does so by connections of its own, which end.
     async def by_one() -> bool:
-        return established({(side.address, side.port(local.listener))}) == 1
+        return established({(side.address, side.port(local.listener))}) == 1 + local.others
 
     await until(f"one connection to the port {local.listener}", by_one)
 

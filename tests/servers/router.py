@@ -22,11 +22,12 @@ def configure(site: Site, settings: str) -> Path:
     """Writes the configuration: `settings`, and what a test instance needs; its path."""
     side = site.side
     listen, settings = without_listeners(settings)
+    if "component" not in listen:
+        listen += f'component = ["{side.address}:{side.port("component")}"]\n'
     instance = Template((HERE / "heteronym.toml").read_text()).substitute(
         address=side.address,
         federation_port=side.port("federation"),
         s2s_port=side.port("s2s"),
-        component_port=side.port("component"),
         admin_port=side.port("admin"),
         listen=listen,
         dns=site.dns.address,

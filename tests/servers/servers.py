@@ -63,6 +63,7 @@ class Local(ABC):
     subdomains: ClassVar[tuple[str, ...]] = SUBDOMAINS
     no_such_domain: ClassVar[str] = "remote-server-not-found"
     listener: ClassVar[str]  # the port of the one connection that it gets its stanzas by
+    others: ClassVar[int] = 0  # connections to it from the server's own processes
 
     @property
     def logged(self) -> tuple[str, ...]:
