@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import ejabberd
+import gateway
 import jabberd2
 import prosody
 from authentication import Way
@@ -30,6 +31,7 @@ PROSODY = prosody.WithModule()
 
 LOCALS: dict[str, Local] = {
     "Prosody with the module": PROSODY,
+    "a bot beside Prosody": gateway.WithBot(),
     "Prosody by S2S": prosody.Stock("s2s", "A."),
     "Prosody by S2S, asked back": prosody.Stock("s2s", "A.", secret=False),
     "Prosody by S2S over TLS": prosody.Stock("s2s", "A.", encrypted=True),
@@ -96,11 +98,13 @@ REMOTES = (
 
 
 def cells(binary: Path) -> Iterator[Cell]:
-    """Every remote server with one local one, every local server with a remote one and with a router."""
+    """Every remote server with one of ours; every one of ours with a remote one and a router."""
     yield from REMOTES
     for name, local in LOCALS.items():
         if local is not PROSODY:
             classic = prosody.Alone("")
             ways = (Way.EXTERNAL, Way.EXTERNAL)
             yield Cell(f"{name}, and a Prosody", classic, *ways, SERVERS, local=local)
-        yield Cell(f"{name}, and a router", Routed(PROSODY, binary), None, None, SERVERS, local=local)
+        yield Cell(
+            f"{name}, and a router", Routed(PROSODY, binary), None, None, SERVERS, local=local
+        )

@@ -34,9 +34,8 @@ LET_IN = re.compile(
 def merged(one: Any, other: Any) -> Any:
     """Two configurations as one: lists are appended, what both have is the other's."""
     if isinstance(one, dict) and isinstance(other, dict):
-        return {key: merged(one[key], value) if key in one else value for key, value in other.items()} | {
-            key: value for key, value in one.items() if key not in other
-        }
+        both = {key: merged(one[key], other[key]) for key in one.keys() & other.keys()}
+        return {**one, **other, **both}
     return one + other if isinstance(one, list) and isinstance(other, list) else other
 
 
@@ -142,7 +141,7 @@ class Attached(Local):
     def logged(self) -> tuple[str, ...]:
         """That the router was asked for TLS."""
         wanted = self.kind == "s2s" and self.starttls == "required"
-        return ("Received XML on stream = <<\"<starttls",) if wanted else ()
+        return ('Received XML on stream = <<"<starttls',) if wanted else ()
 
     def settings(self, side: Side) -> str:
         """The page's, for the router."""

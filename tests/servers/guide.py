@@ -1,9 +1,9 @@
-"""What a page of docs/servers/ tells to configure: cut out, with other names, addresses and ports."""
+"""What a page of docs/servers/ tells to configure: its blocks, with other names and ports."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sides import Side, saramago
@@ -17,15 +17,16 @@ PORTS = {
     "5353": "steering_dns",
     "15269": "server_s2s",
     "5348": "server_component",
-    "5347": "router",
+    "5347": "component",
 }
 
 
 @dataclass(frozen=True)
 class Guide:
-    """A page."""
+    """A page, and ports that mean something else there."""
 
     name: str
+    ports: dict[str, str] = field(default_factory=dict)
 
     def block(self, section: str, language: str, side: Side) -> str:
         """The only block in that language below the heading that begins so, for `side`."""
@@ -43,14 +44,15 @@ class Guide:
         )
         if not found:
             raise LookupError(f"{self.name}: no block in {language} below {section!r}")
-        return [adapted(block, side) for block in found]
+        return [adapted(block, side, PORTS | self.ports) for block in found]
 
 
-def adapted(text: str, side: Side) -> str:
+def adapted(text: str, side: Side, ports: dict[str, str]) -> str:
     """The text with the names of `side`, its addresses and its ports."""
     example = saramago()
-    for port, purpose in PORTS.items():
-        text = re.sub(rf"\b{port}\b", lambda _, of=purpose: str(side.port(of)), text)
+    for port, purpose in ports.items():
+        if port in text:
+            text = re.sub(rf"\b{port}\b", str(side.port(purpose)), text)
     return (
         text.replace("/usr/local/lib/prosody/modules", str(MODULES))
         .replace("127.0.0.1", side.address)

@@ -23,7 +23,7 @@ from sides import PASSWORD, Side
 CONFIGURATIONS = Path(__file__).resolve().parent / "jabberd2"
 SECRET = "s3cret"
 ACI = '<aci><acl type="all"><user>jabberd</user></acl></aci>'
-GUIDE = Guide("jabberd2.md")
+GUIDE = Guide("jabberd2.md", {"5347": "router"})
 LET_IN = re.compile(r"(incoming|outgoing) route '([^/']+)/([^/']+)' is now valid TLS")
 
 

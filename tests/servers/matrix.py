@@ -118,6 +118,8 @@ async def run_checks(
             via = cell.remote.via
             await report.check(f"pairs go by {via}", pairs_are_active(ours, theirs, via))
             await report.check("attached", attached(provider, cell.local))
+            for further, check in cell.local.checks(*parties):
+                await report.check(further, check())
         await report.check(name, body())
     if cell.incoming is not None and cell.outgoing is not None:
         ways = (cell.incoming, cell.outgoing)

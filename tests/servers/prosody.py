@@ -54,11 +54,7 @@ def configure(side: Side, folder: Path, settings: str, extra: str = "") -> Path:
 
 def to_the_router(address: str, port: int) -> str:
     """Where the module finds the router, and that it comes back soon."""
-    return (
-        f'heteronym_address = "{address}"\n'
-        f"heteronym_port = {port}\n"
-        "heteronym_reconnect = 0.02\n"
-    )
+    return f'heteronym_address = "{address}"\nheteronym_port = {port}\nheteronym_reconnect = 0.02\n'
 
 
 async def start(side: Side, folder: Path, configuration: Path) -> Process:
@@ -152,7 +148,9 @@ class Stock(Attached):
         if not self.secret:
             shared = shared.replace('dialback_secret = "s3cret"\n', "")
         if self.encrypted:
-            shared = shared.replace("s2s_require_encryption = false", "s2s_require_encryption = true")
+            shared = shared.replace(
+                "s2s_require_encryption = false", "s2s_require_encryption = true"
+            )
         return shared + STOCK.block(self.section, "lua", side)
 
 

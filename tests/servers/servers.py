@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import ClassVar
 import zone
 from authentication import Stream
 from certificates import Authority
+from checks import Check, Party
 from processes import Process
 from sides import SUBDOMAINS, Side
 
@@ -77,6 +79,10 @@ class Local(ABC):
     @abstractmethod
     def settings(self, side: Side) -> str:
         """The router's `[host]` and `[[local]]`."""
+
+    def checks(self, ours: Party, theirs: Party) -> Iterator[Check]:
+        """What is to be seen besides what every server does."""
+        return iter(())
 
     @abstractmethod
     async def start(self, site: Site, stack: AsyncExitStack) -> Process:
