@@ -1,9 +1,11 @@
 //! Classic S2S: two routers whose domains have no federation record, and reach each other as servers do;
 //! and, in the rooms below, a router and servers by hand.
 
+mod dialback;
 mod ground;
 mod inbound;
 mod outbound;
+mod records;
 
 use std::fs;
 

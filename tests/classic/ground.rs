@@ -1,6 +1,7 @@
 //! A router with a component behind it, and servers by hand that know no router.
 
 use std::fs;
+use std::net::SocketAddr;
 
 use heteronym::config::Config;
 use heteronym::demo::authority::{Authority, Issued, KeyKind, Request};
@@ -12,6 +13,10 @@ use crate::support::local::Local;
 use crate::support::router::Running;
 use crate::support::server::Server;
 
+/// What leads to servers that take STARTTLS (RFC 6120 §3.2.1).
+pub(crate) const STARTTLS: &str = "_xmpp-server._tcp";
+/// What leads to servers where TLS comes first (XEP-0368).
+pub(crate) const DIRECT_TLS: &str = "_xmpps-server._tcp";
 /// The router's host name.
 pub(crate) const ROUTER: &str = "xmpp.my.isp";
 /// The secret of its component.
@@ -80,6 +85,11 @@ impl Ground {
         post(self.router.admin, "/api/reload", "")
     }
 
+    /// Where servers reach the router.
+    pub(crate) fn s2s(&self) -> SocketAddr {
+        self.router.s2s.unwrap()
+    }
+
     /// A good certificate.
     pub(crate) fn issue(&self, domain: &str) -> Issued {
         self.authority.issue(&Request::new([domain], KeyKind::P256)).unwrap()
@@ -87,26 +97,64 @@ impl Ground {
 
     /// The server of a domain, with a good certificate and records that lead to it.
     pub(crate) async fn server(&self, domain: &str) -> Server {
-        let issued = self.issue(domain);
-        let server = Server::new(&[(domain, &issued)]).await;
-        self.publish(domain, &server);
-        server
+        self.server_of(&[domain]).await
+    }
+
+    /// The same of several domains, each with its own certificate.
+    pub(crate) async fn server_of(&self, domains: &[&str]) -> Server {
+        self.serve(domains, &self.authority).await
     }
 
     /// The server of a domain that the router has no reason to trust.
     pub(crate) async fn stranger(&self, domain: &str) -> Server {
-        let other = Authority::new("Somebody's").unwrap();
-        let issued = other.issue(&Request::new([domain], KeyKind::P256)).unwrap();
-        let server = Server::new(&[(domain, &issued)]).await;
-        self.publish(domain, &server);
+        self.stranger_of(&[domain]).await
+    }
+
+    /// The same of several domains.
+    pub(crate) async fn stranger_of(&self, domains: &[&str]) -> Server {
+        self.serve(domains, &Authority::new("Somebody's").unwrap()).await
+    }
+
+    async fn serve(&self, domains: &[&str], authority: &Authority) -> Server {
+        let issue = |domain: &&str| authority.issue(&Request::new([*domain], KeyKind::P256)).unwrap();
+        let issued: Vec<Issued> = domains.iter().map(issue).collect();
+        let certificates: Vec<_> = domains.iter().copied().zip(&issued).collect();
+        let server = Server::new(&certificates).await;
+        domains.iter().for_each(|domain| self.publish(domain, &server));
         server
+    }
+
+    /// Records of `domain`: the service, priority, weight and server of each.
+    pub(crate) fn records(&self, domain: &str, records: &[(&str, u16, u16, SocketAddr)]) {
+        for service in [STARTTLS, DIRECT_TLS] {
+            let of_service = records.iter().enumerate().filter(|(_, (of, ..))| *of == service);
+            let of_service = of_service.map(|(n, (_, priority, weight, address))| {
+                let host = format!("s{n}.{domain}");
+                self.names.set_addresses(&host, vec![address.ip()]);
+                (*priority, *weight, address.port(), host)
+            });
+            self.names.set_service(service, domain, of_service.collect());
+        }
     }
 
     /// Records of `domain` that lead to `server`.
     pub(crate) fn publish(&self, domain: &str, server: &Server) {
         let (address, host) = (server.address(), format!("s2s.{domain}"));
-        self.names.set_service("_xmpp-server._tcp", domain, vec![(0, 0, address.port(), host.clone())]);
+        self.names.set_service(STARTTLS, domain, vec![(0, 0, address.port(), host.clone())]);
         self.names.set_addresses(&host, vec![address.ip()]);
+    }
+
+    /// Sends a stanza that goes back; the text of the error.
+    pub(crate) async fn bounced(&mut self, id: &str, condition: &str) -> String {
+        self.local.tell(JOSE, ANA, id).await;
+        self.local.hear_error(id, condition).await
+    }
+
+    /// Nothing has come for the component that no test has heard: a stanza from one of its domains to the
+    /// other is the next.
+    pub(crate) async fn is_quiet(&mut self) {
+        self.local.tell(JOSE, "rui@chat.saramago.lit", "quiet").await;
+        self.local.expect("quiet").await;
     }
 
     /// Everything ends in order.

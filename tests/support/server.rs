@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use heteronym::demo::authority::Issued;
+use heteronym_net::certificate::Facts;
 use heteronym_net::keys::DomainKey;
 use heteronym_net::tls::ServerTls;
 use heteronym_net::wire::Stream;
@@ -12,6 +13,7 @@ use heteronym_proto::dialback::{DialbackSecret, Ends};
 use heteronym_proto::element::Element;
 use heteronym_proto::header::{Header, STREAM_NAMESPACE};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::rustls::server::Acceptor;
 
 use super::host::{AUTH, SASL, TLS};
 use super::link::SERVER;
@@ -43,10 +45,44 @@ pub(crate) struct Classic {
     pub(crate) id: String,
     /// What the receiving side offers.
     pub(crate) features: Element,
+    /// What the router has shown: its certificates, leaf first.
+    pub(crate) chain: Vec<Vec<u8>>,
+    /// How TLS began, where the router dialled.
+    pub(crate) hello: Hello,
     secret: DialbackSecret,
 }
 
-fn header(from: &str, to: &str, id: &str) -> String {
+/// What a TLS client says first.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Hello {
+    /// Whom it wants to talk to (SNI).
+    pub(crate) server_name: Option<String>,
+    /// What it wants to speak (ALPN).
+    pub(crate) protocols: Vec<String>,
+}
+
+impl Hello {
+    /// Looks at what has come, and takes none of it.
+    async fn peek(tcp: &TcpStream) -> Self {
+        let mut bytes = vec![0; 16 << 10];
+        loop {
+            let come = soon("a TLS client", tcp.peek(&mut bytes)).await.unwrap();
+            assert!(come > 0, "the connection ended where TLS was to begin");
+            let mut acceptor = Acceptor::default();
+            acceptor.read_tls(&mut &bytes[..come]).unwrap();
+            if let Some(accepted) = acceptor.accept().map_err(|(error, _)| error).unwrap() {
+                let hello = accepted.client_hello();
+                let protocols = hello.alpn().into_iter().flatten();
+                let protocols = protocols.map(|protocol| String::from_utf8(protocol.to_vec()).unwrap()).collect();
+                return Self { server_name: hello.server_name().map(str::to_owned), protocols };
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// The header of a stream.
+pub(crate) fn header(from: &str, to: &str, id: &str) -> String {
     format!(
         "<?xml version='1.0'?><stream:stream xmlns='jabber:server' xmlns:stream='{STREAM_NAMESPACE}' \
          xmlns:db='{DIALBACK}' from='{from}' to='{to}'{id} version='1.0'>"
@@ -88,6 +124,14 @@ impl Server {
         tokio::time::timeout(std::time::Duration::ZERO, self.listener.accept()).await.is_ok()
     }
 
+    /// The next stream that the router dials, in the clear and with these features offered.
+    pub(crate) async fn accept_clear(&self, offers: &str) -> Wire<TcpStream> {
+        let mut plain = Wire::new(self.accept_tcp().await, Scope::DIALBACK);
+        let asked = plain.header().await;
+        plain.send(greeting(&asked, "plain", offers)).await;
+        plain
+    }
+
     /// The next stream that the router dials, after STARTTLS and with these features offered.
     pub(crate) async fn accept(&self, offers: &str) -> Classic {
         let tcp = self.accept_tcp().await;
@@ -108,11 +152,20 @@ impl Server {
 
     /// The same where TLS comes next.
     pub(crate) async fn answer_tls(&self, tcp: TcpStream, offers: &str) -> Classic {
+        let hello = Hello::peek(&tcp).await;
         let secured = soon("the TLS handshake", self.tls.accept(tcp, None)).await.unwrap();
-        self.greet(secured.stream, offers, "their-id").await
+        let greeted = self.greet(secured.stream, offers, "their-id").await;
+        Classic { chain: secured.peer_chain, hello, ..greeted }
+    }
+
+    /// The next stream that the router dials, where TLS comes first (XEP-0368).
+    pub(crate) async fn accept_tls(&self, offers: &str) -> Classic {
+        let tcp = self.accept_tcp().await;
+        self.answer_tls(tcp, offers).await
     }
 
     /// The next stream over loopback, where nobody asks for TLS.
+    #[allow(dead_code, reason = "for tests of servers that attach by loopback S2S")]
     pub(crate) async fn accept_plain(&self, offers: &str, id: &str) -> Classic {
         let tcp = self.accept_tcp().await;
         self.greet(Stream::Plain(tcp), offers, id).await
@@ -123,7 +176,8 @@ impl Server {
         let asked = wire.header().await;
         wire.send(greeting(&asked, id, offers)).await;
         let features = Element::new("features", STREAM_NAMESPACE);
-        Classic { wire, id: id.to_owned(), features, secret: self.secret.clone() }
+        let (chain, hello) = (Vec::new(), Hello::default());
+        Classic { wire, id: id.to_owned(), features, chain, hello, secret: self.secret.clone() }
     }
 
     /// A stream to the router up to the features behind STARTTLS.
@@ -137,11 +191,29 @@ impl Server {
         plain.send(format!("<starttls xmlns='{TLS}'/>")).await;
         let proceed = plain.element().await;
         assert!(proceed.is("proceed", TLS), "{proceed:?}");
-        let secured = soon("the TLS handshake", self.tls.connect(plain.into_io(), from, to)).await.unwrap();
-        self.open(secured.stream, from, to).await
+        self.secure(plain.into_io(), from, to).await
+    }
+
+    /// The same where TLS comes first (XEP-0368).
+    pub(crate) async fn dial_tls(&self, router: SocketAddr, from: &str, to: &str) -> Classic {
+        let tcp = soon("the S2S port", TcpStream::connect(router)).await.unwrap();
+        self.secure(tcp, from, to).await
+    }
+
+    /// A connection to the router where TLS comes next, and nothing said behind it.
+    pub(crate) async fn secured(&self, tcp: TcpStream, from: &str, to: &str) -> Wire<Stream> {
+        let secured = soon("the TLS handshake", self.tls.connect(tcp, from, to)).await.unwrap();
+        Wire::new(secured.stream, Scope::DIALBACK)
+    }
+
+    async fn secure(&self, tcp: TcpStream, from: &str, to: &str) -> Classic {
+        let secured = soon("the TLS handshake", self.tls.connect(tcp, from, to)).await.unwrap();
+        let opened = self.open(secured.stream, from, to).await;
+        Classic { chain: secured.peer_chain, ..opened }
     }
 
     /// A stream to a port that wants no TLS.
+    #[allow(dead_code, reason = "for tests of servers that attach by loopback S2S")]
     pub(crate) async fn dial_plain(&self, router: SocketAddr, from: &str, to: &str) -> Classic {
         let tcp = soon("the port for our own servers", TcpStream::connect(router)).await.unwrap();
         self.open(Stream::Plain(tcp), from, to).await
@@ -152,10 +224,12 @@ impl Server {
         wire.send(header(from, to, "")).await;
         let answer = wire.header().await;
         let features = wire.element().await;
-        Classic { wire, id: answer.id.unwrap(), features, secret: self.secret.clone() }
+        let (chain, hello) = (Vec::new(), Hello::default());
+        Classic { wire, id: answer.id.unwrap(), features, chain, hello, secret: self.secret.clone() }
     }
 
     /// Uses another dialback secret from now on.
+    #[allow(dead_code, reason = "for tests of servers that attach by loopback S2S")]
     pub(crate) fn with_secret(self, secret: &str) -> Self {
         Self { secret: DialbackSecret::new(secret), ..self }
     }
@@ -173,6 +247,16 @@ fn greeting(asked: &Header, id: &str, offers: &str) -> String {
 }
 
 impl Classic {
+    /// The domains of the certificate that the router has shown.
+    pub(crate) fn shown(&self) -> Vec<String> {
+        self.chain.first().map(|leaf| Facts::read(leaf).unwrap().names).unwrap_or_default()
+    }
+
+    /// Whether the receiving side offers the feature `name` of `namespace`.
+    pub(crate) fn offers(&self, name: &str, namespace: &str) -> bool {
+        self.features.child(name, namespace).is_some()
+    }
+
     /// Authenticates with the certificate, up to the features behind it.
     pub(crate) async fn authenticate(&mut self, from: &str, to: &str) {
         self.wire.send(AUTH).await;
@@ -189,6 +273,11 @@ impl Classic {
         let auth = self.wire.element().await;
         assert!(auth.is("auth", SASL) && auth.attr("mechanism") == Some("EXTERNAL"), "{auth:?}");
         self.wire.send(format!("<success xmlns='{SASL}'/>")).await;
+        self.restart(offers).await;
+    }
+
+    /// Greets the stream that begins anew, with these features offered.
+    pub(crate) async fn restart(&mut self, offers: &str) {
         self.wire.restart();
         let asked = self.wire.header().await;
         self.wire.send(greeting(&asked, "restarted", offers)).await;
@@ -266,6 +355,7 @@ impl Classic {
 }
 
 /// The key that a secret makes for a pair, on the stream `id`.
+#[allow(dead_code, reason = "for tests of servers that attach by loopback S2S")]
 pub(crate) fn key_of(secret: &str, from: &str, to: &str, id: &str) -> String {
     DialbackSecret::new(secret).key(&ends(from, to), id)
 }

@@ -108,10 +108,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// Expects a stream error, behind which stream and connection end.
     pub(crate) async fn expect_error(&mut self, condition: Condition) {
+        self.hear_error(condition).await;
+    }
+
+    /// The same; the text of the error.
+    pub(crate) async fn hear_error(&mut self, condition: Condition) -> String {
         let element = self.element().await;
         let error = StreamError::from_element(&element);
         assert_eq!(error.as_ref().map(|error| error.condition), Some(condition), "{element:?}");
         self.expect_end().await;
+        error.and_then(|error| error.text).unwrap_or_default()
     }
 
     /// Expects the end of the stream, and of the connection.
