@@ -87,28 +87,35 @@ pub(super) async fn judge(shared: &Shared, chain: &[Vec<u8>], name: &Name) -> Re
         .unwrap_or_else(|| Err("the check broke down; see the log".to_owned()))
 }
 
+/// Why there is no answer: for the other side (XEP-0220 §2.4), and for people.
+type NoAnswer = (Condition, String);
+
+fn unanswered(why: impl Into<String>) -> NoAnswer {
+    (Condition::RemoteServerTimeout, why.into())
+}
+
 /// The authoritative server's answer, or that there is none.
-async fn answered(ends: &Ends, asked: impl Future<Output = Result<Outcome, String>>) -> Outcome {
+async fn answered(ends: &Ends, asked: impl Future<Output = Result<Outcome, NoAnswer>>) -> Outcome {
     let asked = tokio::time::timeout(DIALBACK_WAIT, asked).await;
-    match asked.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
+    match asked.unwrap_or_else(|_| Err(unanswered("no answer in time"))) {
         Ok(outcome) => outcome,
-        Err(why) => {
+        Err((condition, why)) => {
             info!(domain = %ends.from, why, "a dialback key could not be verified");
-            Outcome::Error(Condition::RemoteServerTimeout)
+            Outcome::Error(condition)
         }
     }
 }
 
 /// Dials the server of `ends.from`, and asks whether `key` is its own, for the stream `id`.
-async fn ask_remote(shared: &Shared, ends: &Ends, id: String, key: String) -> Result<Outcome, String> {
+async fn ask_remote(shared: &Shared, ends: &Ends, id: String, key: String) -> Result<Outcome, NoAnswer> {
     let (from, to) = (ends.to.clone(), ends.from.clone());
     let wish = Wish { from, to, tls_required: true, external: false, dialback: true, bidi: false };
     let connected = dial_server(shared, &wish, None).await.map_err(|failed| match failed {
-        NoStream::Failed(_, why) => why,
-        NoStream::Shared(_) => "its stream is another's".to_owned(),
+        NoStream::Failed(condition, why) => (condition, why),
+        NoStream::Shared(_) => unanswered("its stream is another's"),
     })?;
     let Connected { reader, writer, framer, scope, .. } = connected;
-    ask(shared, (reader, writer, framer), scope, ends, (id, key)).await
+    ask(shared, (reader, writer, framer), scope, ends, (id, key)).await.map_err(unanswered)
 }
 
 /// Asks a server of ours.
@@ -118,10 +125,11 @@ async fn ask_own(
     ends: &Ends,
     id: String,
     key: String,
-) -> Result<Outcome, String> {
-    let (talk, opened) = open_at(shared, address, &wish_of_own(ends.to.clone(), ends.from.clone())).await?;
-    let (reader, writer) = talk.halves.ok_or("the connection is gone")?;
-    ask(shared, (reader, writer, talk.framer), opened.scope, ends, (id, key)).await
+) -> Result<Outcome, NoAnswer> {
+    let wish = wish_of_own(ends.to.clone(), ends.from.clone());
+    let (talk, opened) = open_at(shared, address, &wish).await.map_err(unanswered)?;
+    let (reader, writer) = talk.halves.ok_or_else(|| unanswered("the connection is gone"))?;
+    ask(shared, (reader, writer, talk.framer), opened.scope, ends, (id, key)).await.map_err(unanswered)
 }
 
 async fn ask(

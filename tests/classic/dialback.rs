@@ -63,7 +63,7 @@ async fn a_domain_without_a_server_cannot_be_verified() {
     let mut stream = stranger(&ground, &server).await;
     stream.send_key("nowhere.lit", "saramago.lit").await;
     let conditions = expect_error(&mut stream, "nowhere.lit", "saramago.lit").await;
-    assert_eq!(conditions, ["remote-server-timeout"]);
+    assert_eq!(conditions, ["remote-server-not-found"]);
     is_let_in_after_all(&mut ground, &server, &mut stream).await;
     drop(stream);
     ground.end().await;
