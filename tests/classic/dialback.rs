@@ -136,6 +136,7 @@ async fn only_the_key_of_a_stream_is_verified_for_who_asks() {
         ("pessoa.lit", "saramago.lit", "another", &key, "invalid"),
         ("campos.lit", "saramago.lit", &id, &key, "invalid"),
         ("pessoa.lit", "chat.saramago.lit", &id, &key, "invalid"),
+        ("pessoa.lit", "ricardo.lit", &id, &key, "error"),
         ("pessoa.lit", "saramago.lit", &id, &key, "valid"),
     ] {
         assert_eq!(asking.verify(from, of, id, key).await, expected, "{from} of {of}, {id}");

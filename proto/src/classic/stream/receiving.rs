@@ -182,11 +182,20 @@ impl<O> ServerStream<O> {
             Dialback::Result { ends, key } => self.asked(ends, key, actions),
             Dialback::Verdict { ends, outcome } => self.verdict(&ends, outcome, actions),
             Dialback::Verify { ends, id, key } => {
-                let valid = self.setting.secret.verify(&ends.reversed(), &id, &key);
-                let outcome = if valid { Outcome::Valid } else { Outcome::Invalid };
+                let outcome = self.verified(&ends, &id, &key);
                 self.push_own(Dialback::Verified { ends: ends.reversed(), id, outcome }.to_bytes(), actions);
             }
             Dialback::Verified { ends, id, outcome } => actions.push(Action::Verified(ends, id, outcome)),
+        }
+    }
+
+    /// Whether a key is ours (XEP-0220 §2.2). A server of ours asks about the domains that we speak for there,
+    /// which are everybody's.
+    fn verified(&self, ends: &Ends, id: &str, key: &str) -> Outcome {
+        match self.setting.peer {
+            Peer::Remote if !self.setting.hosted.contains(ends.to.as_str()) => Outcome::Error(Condition::ItemNotFound),
+            Peer::Remote | Peer::Own(_) if self.setting.secret.verify(&ends.reversed(), id, key) => Outcome::Valid,
+            Peer::Remote | Peer::Own(_) => Outcome::Invalid,
         }
     }
 
