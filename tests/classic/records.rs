@@ -89,6 +89,18 @@ async fn a_dot_for_direct_tls_leaves_starttls() {
     ground.end().await;
 }
 
+/// And the domain's own addresses, where nothing is said of STARTTLS.
+#[tokio::test]
+async fn a_dot_for_direct_tls_alone_leaves_the_domain_itself() {
+    let mut ground = Ground::new("").await;
+    let server = Server::on("127.0.53.74:5269", &[("pessoa.lit", &ground.issue("pessoa.lit"))]).await;
+    ground.names.set_addresses("pessoa.lit", vec![server.address().ip()]);
+    ground.names.set_service(DIRECT_TLS, "pessoa.lit", vec![(0, 0, 0, ".".to_owned())]);
+    ground.local.tell(JOSE, ANA, "out").await;
+    gets(server.accept(EXTERNAL).await, "out").await;
+    ground.end().await;
+}
+
 #[tokio::test]
 async fn a_domain_without_records_is_dialled_itself() {
     let mut ground = Ground::new("").await;

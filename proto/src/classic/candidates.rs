@@ -20,27 +20,28 @@ pub struct Candidate {
 pub struct NotOffered;
 
 /// The servers of `domain` in the order in which to try them. `records` are those of both services in
-/// that order: target, port, and whether they are of `_xmpps-server`. Without any, the domain itself is
-/// tried. A target of `.` says that its service is not offered (RFC 2782).
+/// that order: target, port, and whether they are of `_xmpps-server`. A target of `.` says that its service
+/// is not offered (RFC 2782): of direct TLS, that it is STARTTLS. Without any record of `_xmpp-server`, and
+/// no other server, the domain itself is tried (RFC 6120 §3.2.2).
 ///
 /// # Errors
-/// [`NotOffered`] where there are records, and all say so.
+/// [`NotOffered`] where the records of `_xmpp-server` say so, and there is no other server.
 pub fn candidates<'a>(
     domain: &str,
     records: impl IntoIterator<Item = (&'a str, u16, bool)>,
 ) -> Result<Vec<Candidate>, NotOffered> {
-    let mut any = false;
+    let mut denied = false;
     let mut found = Vec::new();
     for (host, port, direct_tls) in records {
-        any = true;
+        denied |= host == "." && !direct_tls;
         if host != "." {
             found.push(Candidate { host: host.to_owned(), port, direct_tls });
         }
     }
-    match (any, found.is_empty()) {
-        (false, _) => Ok(vec![Candidate { host: domain.to_owned(), port: PORT, direct_tls: false }]),
+    match (found.is_empty(), denied) {
+        (false, _) => Ok(found),
         (true, true) => Err(NotOffered),
-        (true, false) => Ok(found),
+        (true, false) => Ok(vec![Candidate { host: domain.to_owned(), port: PORT, direct_tls: false }]),
     }
 }
 
@@ -64,5 +65,8 @@ mod tests {
     #[test]
     fn a_dot_says_no() {
         assert_eq!(candidates("pessoa.lit", [(".", 0, false)]), Err(NotOffered));
+        assert_eq!(candidates("pessoa.lit", [(".", 0, false), (".", 0, true)]), Err(NotOffered));
+        let without_direct_tls = candidates("pessoa.lit", [(".", 0, true)]);
+        assert_eq!(without_direct_tls, candidates("pessoa.lit", []), "STARTTLS is not denied");
     }
 }
