@@ -81,6 +81,9 @@ pub const ALL_WAITING_LOOKUPS: usize = 1 << 15;
 /// Hosts that are dialled at once: each costs descriptors for as long as `connect_timeout`, and anybody
 /// can publish names of hosts that swallow everything. One more is tried again after its pause.
 pub const DIALS: usize = 256;
+/// Servers of one domain that are tried in one dial by classic S2S: each may take `connect_timeout` twice, and
+/// holds one of [`DIALS`] meanwhile; anybody can publish a hundred records that lead nowhere.
+pub const CANDIDATES: usize = 8;
 /// A probe of a link is answered in this time, or the link is dead.
 pub const PROBE_WAIT: Duration = Duration::from_secs(2);
 /// Links of one peer host that may wait to be chosen; of more, the oldest gives way. Two dials at once

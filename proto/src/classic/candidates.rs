@@ -1,5 +1,7 @@
 //! Where a domain's server is: both kinds of SRV records as one list (RFC 6120 §3.2, XEP-0368).
 
+use crate::limits::CANDIDATES;
+
 /// The port of servers whose domain has no record.
 const PORT: u16 = 5269;
 
@@ -22,7 +24,7 @@ pub struct NotOffered;
 /// The servers of `domain` in the order in which to try them. `records` are those of both services in
 /// that order: target, port, and whether they are of `_xmpps-server`. A target of `.` says that its service
 /// is not offered (RFC 2782): of direct TLS, that it is STARTTLS. Without any record of `_xmpp-server`, and
-/// no other server, the domain itself is tried (RFC 6120 §3.2.2).
+/// no other server, the domain itself is tried (RFC 6120 §3.2.2). Of very many, the first are tried.
 ///
 /// # Errors
 /// [`NotOffered`] where the records of `_xmpp-server` say so, and there is no other server.
@@ -38,6 +40,7 @@ pub fn candidates<'a>(
             found.push(Candidate { host: host.to_owned(), port, direct_tls });
         }
     }
+    found.truncate(CANDIDATES);
     match (found.is_empty(), denied) {
         (false, _) => Ok(found),
         (true, true) => Err(NotOffered),
@@ -54,6 +57,13 @@ mod tests {
         let found = candidates("pessoa.lit", [("a.lit", 5270, true), (".", 0, true), ("b.lit", 5269, false)]).unwrap();
         let found: Vec<_> = found.iter().map(|one| (one.host.as_str(), one.port, one.direct_tls)).collect();
         assert_eq!(found, [("a.lit", 5270, true), ("b.lit", 5269, false)]);
+    }
+
+    #[test]
+    fn of_very_many_the_first_are_tried() {
+        let ports: Vec<u16> = (1..=64).collect();
+        let found = candidates("pessoa.lit", ports.iter().map(|port| ("a.lit", *port, false))).unwrap();
+        assert_eq!((found.len(), found[0].port), (CANDIDATES, 1));
     }
 
     #[test]
