@@ -239,6 +239,8 @@ pub struct Shared {
     pub pinned: Arc<pinned::Pinned>,
     /// Dials that may begin.
     pub dials: Arc<tokio::sync::Semaphore>,
+    /// Checks of dialback keys that may begin.
+    pub checks: Arc<tokio::sync::Semaphore>,
 }
 
 impl Shared {

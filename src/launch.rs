@@ -24,7 +24,7 @@ use heteronym_net::tls::{Certificates as TlsCertificates, HostTls, ServerTls, Tl
 use heteronym_proto::component::Secret;
 use heteronym_proto::dialback::DialbackSecret;
 use heteronym_proto::hosted::Hosted;
-use heteronym_proto::limits::DIALS;
+use heteronym_proto::limits::{CHECKS, DIALS};
 use heteronym_proto::name::Name;
 use heteronym_proto::registry::DelegationPolicy;
 use heteronym_proto::way;
@@ -164,6 +164,7 @@ pub fn launch(config: &Config, certificates: Certificates, threads: usize) -> Re
         metrics: Arc::clone(&metrics),
         pinned,
         dials: Arc::new(Semaphore::new(DIALS)),
+        checks: Arc::new(Semaphore::new(CHECKS)),
     };
     let router = Router::new(shared, sockets).start();
     let (end_admin, _) = tokio::sync::watch::channel(false);

@@ -6,6 +6,7 @@ mod ground;
 mod inbound;
 mod outbound;
 mod records;
+mod strangers;
 
 use std::fs;
 

@@ -108,6 +108,8 @@ async fn answered(ends: &Ends, asked: impl Future<Output = Result<Outcome, NoAns
 
 /// Dials the server of `ends.from`, and asks whether `key` is its own, for the stream `id`.
 async fn ask_remote(shared: &Shared, ends: &Ends, id: String, key: String) -> Result<Outcome, NoAnswer> {
+    // A bound of its own: it is strangers who make us dial, and what our users need is left alone.
+    let _check = shared.checks.try_acquire().map_err(|_| unanswered("too many keys are being verified at once"))?;
     let (from, to) = (ends.to.clone(), ends.from.clone());
     let wish = Wish { from, to, tls_required: true, external: false, dialback: true, bidi: false };
     let connected = dial_server(shared, &wish, None).await.map_err(|failed| match failed {

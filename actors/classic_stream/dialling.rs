@@ -28,6 +28,8 @@ pub(super) async fn dial_for_pair(
     pair: Pair,
     alone: bool,
 ) -> Result<Connected, NoStream> {
+    // Look-ups and dials in one bound: both are what our users can make strangers cost.
+    let _dial = shared.dials.try_acquire().map_err(|_| unreachable("too many servers are being dialled at once"))?;
     let config = shared.config();
     let wish = Wish {
         tls_required: true,
@@ -44,8 +46,6 @@ pub(super) async fn dial_for_pair(
 /// Tries the servers of a domain one after the other, each at all of its addresses; `sharing` knows the
 /// streams that may be shared instead.
 pub(super) async fn dial_server(shared: &Shared, wish: &Wish, sharing: Option<&Parent>) -> Result<Connected, NoStream> {
-    // Look-ups and dials in one bound: both are what our users can make strangers cost.
-    let _dial = shared.dials.try_acquire().map_err(|_| unreachable("too many servers are being dialled at once"))?;
     let gone = |_| unreachable("the registry is gone");
     let servers = shared.registry.send(LookUpServers(wish.to.clone())).await.map_err(gone)?;
     let servers = servers.map_err(|why| unreachable(format!("the look-up of its servers failed: {why}")))?;

@@ -81,6 +81,8 @@ pub const ALL_WAITING_LOOKUPS: usize = 1 << 15;
 /// Hosts that are dialled at once: each costs descriptors for as long as `connect_timeout`, and anybody
 /// can publish names of hosts that swallow everything. One more is tried again after its pause.
 pub const DIALS: usize = 256;
+/// Dialback keys that are verified at once by asking back, of all streams: each dials, on the word of a stranger.
+pub const CHECKS: usize = 256;
 /// Servers of one domain that are tried in one dial by classic S2S: each may take `connect_timeout` twice, and
 /// holds one of [`DIALS`] meanwhile; anybody can publish a hundred records that lead nowhere.
 pub const CANDIDATES: usize = 8;
