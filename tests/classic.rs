@@ -1,6 +1,7 @@
 //! Classic S2S: two routers whose domains have no federation record, and reach each other as servers do;
 //! and, in the rooms below, a router and servers by hand.
 
+mod acks;
 mod dialback;
 mod ground;
 mod inbound;

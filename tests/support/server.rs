@@ -30,6 +30,11 @@ pub(crate) const BY_DIALBACK: &str = "<dialback xmlns='urn:xmpp:features:dialbac
 /// What a server offers that takes both directions on one stream.
 pub(crate) const BIDI: &str = "<bidi xmlns='urn:xmpp:features:bidi'/>";
 
+/// What a server offers that acknowledges stanzas (XEP-0198).
+pub(crate) const ACKS: &str = "<sm xmlns='urn:xmpp:sm:3'/>";
+/// Where the elements of XEP-0198 live.
+pub(crate) const SM: &str = "urn:xmpp:sm:3";
+
 /// A server, with certificates that may be for anybody.
 pub(crate) struct Server {
     tls: ServerTls,
@@ -340,6 +345,44 @@ impl Classic {
         let answer = self.wire.element().await;
         assert!(answer.is("verify", DIALBACK) && answer.attr("id") == Some(id), "{answer:?}");
         answer.attr("type").unwrap().to_owned()
+    }
+
+    /// Takes the router's certificate, and counts its stanzas from there.
+    pub(crate) async fn let_in_counting(&mut self) {
+        self.let_in(ACKS).await;
+        let enable = self.wire.element().await;
+        assert!(enable.is("enable", SM), "{enable:?}");
+        self.wire.send(format!("<enabled xmlns='{SM}'/>")).await;
+    }
+
+    /// The next element that is no request for an acknowledgement.
+    pub(crate) async fn next_but_requests(&mut self) -> Element {
+        loop {
+            let element = self.wire.element().await;
+            if !element.is("r", SM) {
+                return element;
+            }
+        }
+    }
+
+    /// Expects nothing but the message with this id next, and requests for acknowledgements before it.
+    pub(crate) async fn expect_counted(&mut self, id: &str) {
+        let stanza = self.next_but_requests().await;
+        assert!(stanza.is("message", SERVER) && stanza.attr("id") == Some(id), "expected {id}: {stanza:?}");
+    }
+
+    /// Acknowledges so many stanzas, and knows that the router has heard it.
+    pub(crate) async fn acknowledge(&mut self, h: u32) {
+        self.wire.send(format!("<a xmlns='{SM}' h='{h}'/>")).await;
+        self.how_far().await;
+    }
+
+    /// Asks how many stanzas the router has counted; it has heard everything before then.
+    pub(crate) async fn how_far(&mut self) -> u32 {
+        self.wire.send(format!("<r xmlns='{SM}'/>")).await;
+        let answer = self.next_but_requests().await;
+        assert!(answer.is("a", SM), "{answer:?}");
+        answer.attr("h").unwrap().parse().unwrap()
     }
 
     /// Sends a message.
