@@ -4,6 +4,7 @@ use heteronym_proto::stream_error::Condition;
 
 use super::ground::{ANA, Ground, JOSE};
 use crate::support::server::{ACKS, BIDI, BY_DIALBACK, Classic, EXTERNAL, SM, Server};
+use crate::support::wire::Heard;
 
 /// A stream that counts, up to its first stanza.
 async fn counting(ground: &mut Ground, server: &Server, first: &str) -> Classic {
@@ -124,4 +125,35 @@ async fn the_router_says_how_far_it_is_on_a_stream_of_its_own() {
     stream.acknowledge(1).await;
     drop(stream);
     ground.end().await;
+}
+
+/// The server has ended its own side in order, and so has taken everything, whether it said so or not: what was
+/// written before our end does not go by the next stream.
+#[tokio::test]
+async fn what_was_sent_before_an_end_in_order_is_not_sent_again() {
+    for answers in [true, false] {
+        let mut ground = Ground::new("[limits]\nidle_timeout = '1s'").await;
+        let server = ground.server("pessoa.lit").await;
+        let mut stream = counting(&mut ground, &server, "1").await;
+        let mut asked = 0;
+        loop {
+            match stream.wire.hear().await {
+                Heard::Element(element) if element.is("r", SM) => asked += 1,
+                Heard::End => break,
+                other => panic!("expected the end: {other:?}"),
+            }
+        }
+        assert!(asked > 0, "the server is asked before the end");
+        if answers {
+            stream.wire.send(format!("<a xmlns='{SM}' h='1'/>")).await;
+        }
+        stream.wire.send("</stream:stream>").await;
+        stream.wire.expect_closed().await;
+        ground.local.tell(JOSE, ANA, "2").await;
+        let mut stream = server.accept(EXTERNAL).await;
+        stream.let_in("").await;
+        stream.expect("2").await;
+        drop(stream);
+        ground.end().await;
+    }
 }

@@ -281,11 +281,14 @@ impl<O> ServerStream<O> {
         }
     }
 
-    /// Ends the stream from our side, behind what may be sent; what the other side has under way is taken.
+    /// Ends the stream from our side, behind what may be sent; what the other side has under way is taken. Where
+    /// it acknowledges, it is asked for the last time.
     pub fn end(&mut self, actions: &mut Vec<Action<O>>) {
         if self.ending == Ending::Open {
             self.ending = Ending::Hearing;
-            self.mux.end(farewell(None), false);
+            let request = self.unacknowledged.is_some().then(|| Ack::Request.to_element().to_bytes(SERVER));
+            let last = [request.unwrap_or_default(), farewell(None)].concat();
+            self.mux.end(last.into(), false);
             actions.extend([Action::Write, Action::End]);
         }
     }

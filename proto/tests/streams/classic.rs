@@ -359,6 +359,29 @@ fn who_ends_hears_the_other_out() {
     assert_eq!(ours.stream.take_waiting().len(), 1, "and what was not sent is left");
 }
 
+/// Whoever answers our end with its own has taken what came before, whether it acknowledged that or not.
+#[test]
+fn what_came_before_an_end_in_order_is_not_left() {
+    for in_order in [true, false] {
+        let (mut ours, _) = ends();
+        let pair = pair("saramago.lit", "pessoa.lit");
+        ours.stream.grant(pair.clone(), &mut Vec::new());
+        ours.stream.count(&mut Vec::new());
+        ours.send(&pair, message("saramago.lit", "pessoa.lit", "1"));
+        if in_order {
+            ours.stream.end(&mut Vec::new());
+            let said = ours.says();
+            assert!(said.ends_with("id='1'/><r xmlns='urn:xmpp:sm:3'/></stream:stream>"), "{said}");
+        } else {
+            ours.says();
+        }
+        ours.send(&pair, message("saramago.lit", "pessoa.lit", "2"));
+        assert_eq!(ours.told("</stream:stream>"), [Action::Close(None)]);
+        let left: usize = ours.stream.take_waiting().iter().map(|(_, stanzas)| stanzas.len()).sum();
+        assert_eq!(left, if in_order { 1 } else { 2 }, "the second was never sent");
+    }
+}
+
 #[test]
 fn a_count_that_is_too_high_ends_the_stream() {
     let (mut ours, _) = ends();

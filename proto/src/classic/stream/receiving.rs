@@ -26,7 +26,12 @@ impl<O> ServerStream<O> {
         match frame {
             Frame::Element(bytes) => self.element(bytes, actions),
             Frame::TooLarge { head, .. } => self.too_large(head, actions),
-            Frame::End => self.peer_closed(None, actions),
+            Frame::End => {
+                if self.ending == Ending::Hearing && self.mux.has_ended() {
+                    self.all_arrived();
+                }
+                self.peer_closed(None, actions);
+            }
             Frame::Header(_) => self.fail_with(StreamCondition::InvalidXml, "a second stream header", actions),
         }
     }
@@ -269,6 +274,12 @@ impl<O> ServerStream<O> {
             Ok(bytes) => self.unacknowledged_bytes -= bytes,
             Err(error) => self.fail_with(StreamCondition::UndefinedCondition, &error.to_string(), actions),
         }
+    }
+
+    /// The other side has answered our end with its own, and so has taken all that came before (RFC 6120 §4.4).
+    fn all_arrived(&mut self) {
+        self.unacknowledged = None;
+        self.unacknowledged_bytes = 0;
     }
 
     /// What is not written yet goes by another stream: this one may not be read any more.
