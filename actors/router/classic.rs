@@ -48,6 +48,11 @@ impl Router {
                 self.by_classic(pair, instead, ctx);
             }
             Next::Dial => {
+                let again = self.waiting.came_back(&pair.remote);
+                let may_dial = self.remotes.may_dial(pair, again, now().instant, random::bytes::<1>()[0]);
+                if let Err(failure) = may_dial {
+                    return self.unreachable(pair, &instead, &failure);
+                }
                 info!(%pair, why = instead.why, "dialling by classic S2S");
                 let start = Start::Dial { pair: pair.clone(), alone: false };
                 self.dial_stream(pair, start, ctx);
@@ -162,7 +167,7 @@ impl Handler<ClassicUp> for Router {
         if self.moving.values().any(|moving| moving.stream == id) {
             return;
         }
-        self.remotes.opened(&pair, id, grows);
+        self.remotes.opened(&pair, id, grows, now().instant);
         self.look_again(&pair.remote, ctx);
     }
 }
@@ -237,7 +242,7 @@ impl Handler<ClassicEnded> for Router {
         pairs.extend(dialled.clone());
         match (&why, &dialled) {
             (Ending::Shared(other), Some(pair)) if self.streams.contains_key(other) => {
-                self.remotes.shared(pair, id, *other);
+                self.remotes.shared(pair, id, *other, now().instant);
             }
             // The other one has ended meanwhile.
             (Ending::Shared(_), Some(pair)) => {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use crate::name::Name;
 use crate::pair::Pair;
 
 /// What a waiting stanza costs beyond its bytes.
@@ -98,6 +99,12 @@ impl WaitingRoom {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Whether stanzas for a remote domain have left already and came back.
+    #[must_use]
+    pub fn came_back(&self, remote: &Name) -> bool {
+        self.pairs.iter().any(|(pair, queue)| pair.remote == *remote && queue.again > 0)
     }
 
     /// Every pair that stanzas wait for: how many, their bytes, and since when the oldest waits.

@@ -157,3 +157,35 @@ async fn what_was_sent_before_an_end_in_order_is_not_sent_again() {
         ground.end().await;
     }
 }
+
+/// A stanza that a server dies of is not sent to it for ever.
+#[tokio::test]
+async fn a_stanza_that_ends_every_stream_goes_back() {
+    for offers in [EXTERNAL, BY_DIALBACK] {
+        let mut ground = Ground::new("").await;
+        let server = ground.server("pessoa.lit").await;
+        ground.local.tell(JOSE, ANA, "poison").await;
+        let mut streams = 0;
+        let error = loop {
+            tokio::select! {
+                error = ground.local.wire.element() => break error,
+                mut stream = server.accept(offers) => {
+                    streams += 1;
+                    assert!(streams < 9, "and again");
+                    if offers == EXTERNAL {
+                        stream.let_in_counting().await;
+                        stream.expect_counted("poison").await;
+                    } else {
+                        // Gone before anything can be written.
+                        stream.expect_key("saramago.lit", "pessoa.lit").await;
+                        let valid = "<db:result from='pessoa.lit' to='saramago.lit' type='valid'/>";
+                        stream.wire.send(format!("{valid}</stream:stream>")).await;
+                    }
+                }
+            }
+        };
+        assert_eq!((error.attr("type"), error.attr("id")), (Some("error"), Some("poison")), "{error:?}");
+        assert!(streams > 1, "once is no reason");
+        ground.end().await;
+    }
+}

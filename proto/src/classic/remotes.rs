@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::limits::FAILURE_MEMORY;
+use crate::limits::{FAILURE_MEMORY, SETTLED};
 use crate::name::Name;
 use crate::pair::Pair;
 use crate::stanza_error::Condition;
@@ -16,6 +16,9 @@ pub type StreamId = u64;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause between attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// Dials in a row for stanzas that came back from a stream: after so many there is a pause. A server whose stream
+/// ends with a stanza would get it for ever.
+const AGAIN: u32 = 2;
 /// Refusals of pairs of one remote domain that are remembered: of more, the oldest is forgotten.
 const REFUSALS: usize = 256;
 
@@ -58,6 +61,8 @@ struct Remote {
     dialling: Option<StreamId>,
     failures: u32,
     pause: Option<Failure>,
+    /// How many dials in a row were made for stanzas that had come back, and when the last was.
+    again: Option<(u32, Instant)>,
     /// Pairs that the other server has not let in, the oldest first.
     refused: Vec<Failure>,
     /// When to see whether the domain has a federation record.
@@ -67,6 +72,7 @@ struct Remote {
 #[derive(Debug)]
 struct Stream {
     id: StreamId,
+    since: Instant,
     /// Whether further pairs may be let in by dialback.
     grows: bool,
     /// It was dialled for another remote domain of the same server (target multiplexing).
@@ -96,6 +102,22 @@ impl Remotes {
         }
     }
 
+    /// Whether to dial for a pair: not where stanzas have come back from one stream after the other, as `again`
+    /// says that some have now. Then there is a pause. `jitter` is a random number.
+    ///
+    /// # Errors
+    /// [`Failure`]: what is to be done instead.
+    pub fn may_dial(&mut self, pair: &Pair, again: bool, now: Instant, jitter: u8) -> Result<(), Failure> {
+        let remote = self.remotes.entry(pair.remote.clone()).or_default();
+        let before = remote.again.take_if(|_| again).map_or(0, |(times, _)| times);
+        if !again || before < AGAIN {
+            remote.again = again.then_some((before + 1, now));
+            return Ok(());
+        }
+        let why = "its streams end before they have taken the stanzas that wait for it";
+        Err(remote.pause(&pair.local, (Condition::RemoteServerTimeout, why), now, jitter))
+    }
+
     /// A dial for `remote` has begun.
     pub fn dialling(&mut self, remote: &Name, id: StreamId) {
         self.remotes.entry(remote.clone()).or_default().dialling = Some(id);
@@ -108,7 +130,7 @@ impl Remotes {
     }
 
     /// A stream can be used; `grows`: further pairs may be let in by dialback.
-    pub fn opened(&mut self, pair: &Pair, id: StreamId, grows: bool) {
+    pub fn opened(&mut self, pair: &Pair, id: StreamId, grows: bool, since: Instant) {
         let remote = self.remotes.entry(pair.remote.clone()).or_default();
         if remote.dialling == Some(id) {
             remote.dialling = None;
@@ -119,18 +141,18 @@ impl Remotes {
         match remote.streams.iter_mut().find(|stream| stream.id == id) {
             Some(stream) if stream.locals.contains(&pair.local) => (),
             Some(stream) => stream.locals.push(pair.local.clone()),
-            None => remote.streams.push(Stream { id, grows, guest: false, locals: vec![pair.local.clone()] }),
+            None => remote.streams.push(Stream { id, since, grows, guest: false, locals: vec![pair.local.clone()] }),
         }
     }
 
     /// Instead of the dial `id`, a stream is used that was dialled for another domain of the same server.
-    pub fn shared(&mut self, pair: &Pair, id: StreamId, other: StreamId) {
+    pub fn shared(&mut self, pair: &Pair, id: StreamId, other: StreamId, since: Instant) {
         let remote = self.remotes.entry(pair.remote.clone()).or_default();
         if remote.dialling == Some(id) {
             remote.dialling = None;
         }
         if !remote.streams.iter().any(|stream| stream.id == other) {
-            remote.streams.push(Stream { id: other, grows: true, guest: true, locals: Vec::new() });
+            remote.streams.push(Stream { id: other, since, grows: true, guest: true, locals: Vec::new() });
         }
     }
 
@@ -176,13 +198,11 @@ impl Remotes {
     /// number.
     pub fn ended(&mut self, pair: &Pair, id: StreamId, (condition, why): (Condition, &str), now: Instant, jitter: u8) {
         let Some(of) = self.remotes.get_mut(&pair.remote) else { return };
-        of.streams.retain(|stream| stream.id != id);
-        if of.dialling == Some(id) {
-            of.dialling = None;
-            let pause = FIRST_PAUSE.saturating_mul(1 << of.failures.min(16)).min(LONGEST_PAUSE);
-            of.failures += 1;
-            let until = now + pause.mul_f64(0.5 + f64::from(jitter) / 512.0);
-            of.pause = Some(Failure { local: pair.local.clone(), until, condition, why: why.to_owned() });
+        if of.streams.extract_if(.., |stream| stream.id == id).any(|stream| now >= stream.since + SETTLED) {
+            of.again = None;
+        }
+        if of.dialling.take_if(|dialling| *dialling == id).is_some() {
+            of.pause(&pair.local, (condition, why), now, jitter);
         }
         if of.is_forgettable(now) {
             self.remotes.remove(&pair.remote);
@@ -192,8 +212,7 @@ impl Remotes {
     /// The next attempts are made at once: an operator wants it so.
     pub fn forget_pauses(&mut self) {
         self.remotes.retain(|_, remote| {
-            remote.pause = None;
-            remote.failures = 0;
+            (remote.pause, remote.failures, remote.again) = (None, 0, None);
             remote.refused.clear();
             remote.look = None;
             !remote.streams.is_empty() || remote.dialling.is_some()
@@ -260,9 +279,19 @@ impl Remotes {
 }
 
 impl Remote {
+    /// No dial is made for a while, longer each time.
+    fn pause(&mut self, local: &Name, (condition, why): (Condition, &str), now: Instant, jitter: u8) -> Failure {
+        let pause = FIRST_PAUSE.saturating_mul(1 << self.failures.min(16)).min(LONGEST_PAUSE);
+        self.failures += 1;
+        let until = now + pause.mul_f64(0.5 + f64::from(jitter) / 512.0);
+        let failure = Failure { local: local.clone(), until, condition, why: why.to_owned() };
+        self.pause.insert(failure).clone()
+    }
+
     fn is_forgettable(&self, now: Instant) -> bool {
         let paused = self.pause.as_ref().is_some_and(|failure| now < failure.until + LONGEST_PAUSE);
-        !paused && self.streams.is_empty() && self.dialling.is_none() && self.refused.is_empty()
+        let again = self.again.is_some_and(|(_, last)| now < last + SETTLED);
+        !paused && !again && self.streams.is_empty() && self.dialling.is_none() && self.refused.is_empty()
     }
 }
 
@@ -287,7 +316,7 @@ mod tests {
         assert_eq!(remotes.next(&pair("a.lit"), now), Next::Dial);
         remotes.dialling(&name("pessoa.lit"), 1);
         assert_eq!(remotes.next(&pair("b.lit"), now), Next::Wait);
-        remotes.opened(&pair("a.lit"), 1, true);
+        remotes.opened(&pair("a.lit"), 1, true, now);
         assert_eq!(remotes.next(&pair("b.lit"), now), Next::Use(1));
     }
 
@@ -295,11 +324,11 @@ mod tests {
     fn a_stream_that_does_not_grow_serves_its_own_pair() {
         let (now, mut remotes) = (Now::origin().instant, Remotes::default());
         remotes.dialling(&name("pessoa.lit"), 1);
-        remotes.opened(&pair("a.lit"), 1, false);
+        remotes.opened(&pair("a.lit"), 1, false, now);
         assert_eq!(remotes.next(&pair("a.lit"), now), Next::Use(1));
         assert_eq!(remotes.next(&pair("b.lit"), now), Next::Dial);
         remotes.dialling(&name("pessoa.lit"), 2);
-        remotes.opened(&pair("b.lit"), 2, false);
+        remotes.opened(&pair("b.lit"), 2, false, now);
         assert_eq!(remotes.next(&pair("b.lit"), now), Next::Use(2));
         remotes.ended(&pair("a.lit"), 1, DOWN, now, 0);
         assert_eq!(remotes.next(&pair("a.lit"), now), Next::Dial, "a stream that was open is dialled again at once");
@@ -327,14 +356,40 @@ mod tests {
         assert_eq!(remotes.next(&pair("a.lit"), now), Next::Dial);
     }
 
+    /// A server that ends its stream with a stanza does not get it for ever.
+    #[test]
+    fn dials_for_what_came_back_again_and_again_are_followed_by_a_pause() {
+        let (now, mut remotes) = (Now::origin().instant, Remotes::default());
+        let mut stream = |again, lived, now: Instant| {
+            let may = remotes.may_dial(&pair("a.lit"), again, now, 0).is_ok();
+            if may {
+                remotes.opened(&pair("a.lit"), 1, true, now);
+                remotes.ended(&pair("a.lit"), 1, DOWN, now + lived, 0);
+                remotes.forget_old(now + lived);
+            } else {
+                assert!(matches!(remotes.next(&pair("b.lit"), now), Next::Pause(_)));
+            }
+            may
+        };
+        let soon = Duration::ZERO;
+        assert!(stream(false, soon, now) && stream(true, soon, now) && stream(true, soon, now));
+        assert!(!stream(true, soon, now), "once more, and no more");
+        assert!(stream(true, soon, now + LONGEST_PAUSE) && stream(true, soon, now + LONGEST_PAUSE));
+        let later = now + LONGEST_PAUSE * 2;
+        assert!(stream(false, soon, later), "another story");
+        for _ in 0..9 {
+            assert!(stream(true, SETTLED, later), "a stream that carried for a while");
+        }
+    }
+
     #[test]
     fn a_guest_uses_the_stream_of_another_domain() {
         let (now, mut remotes) = (Now::origin().instant, Remotes::default());
         remotes.dialling(&name("pessoa.lit"), 2);
-        remotes.shared(&pair("a.lit"), 2, 1);
+        remotes.shared(&pair("a.lit"), 2, 1, now);
         assert_eq!(remotes.next(&pair("a.lit"), now), Next::Use(1));
         assert!(remotes.is_guest(&name("pessoa.lit"), 1));
-        remotes.opened(&pair("a.lit"), 1, true);
+        remotes.opened(&pair("a.lit"), 1, true, now);
         assert!(remotes.is_guest(&name("pessoa.lit"), 1) && remotes.pairs(&name("pessoa.lit")).len() == 1);
         remotes.retire_for(&name("pessoa.lit"), 1);
         assert_eq!(remotes.next(&pair("a.lit"), now), Next::Dial, "where the host does not want it");
@@ -343,7 +398,7 @@ mod tests {
     #[test]
     fn a_refused_pair_pauses_and_others_do_not() {
         let (now, mut remotes) = (Now::origin().instant, Remotes::default());
-        remotes.opened(&pair("a.lit"), 1, true);
+        remotes.opened(&pair("a.lit"), 1, true, now);
         remotes.refused(&pair("b.lit"), 1, DOWN, now);
         assert!(matches!(remotes.next(&pair("b.lit"), now), Next::Pause(failure) if failure.why == "refused"));
         assert_eq!(remotes.next(&pair("a.lit"), now), Next::Use(1));
@@ -362,7 +417,7 @@ mod tests {
         let (now, mut remotes) = (Now::origin().instant, Remotes::default());
         remotes.dialling(&name("pessoa.lit"), 1);
         assert_eq!(remotes.due(now), [], "no stream yet");
-        remotes.opened(&pair("a.lit"), 1, true);
+        remotes.opened(&pair("a.lit"), 1, true, now);
         assert_eq!((remotes.due(now), remotes.due(now)), (vec![pair("a.lit")], vec![]));
         remotes.look_at(&name("pessoa.lit"), now + FIRST_PAUSE);
         assert_eq!((remotes.due(now), remotes.due(now + FIRST_PAUSE)), (vec![], vec![pair("a.lit")]));
