@@ -3,7 +3,7 @@
 
 mod acks;
 mod dialback;
-mod ground;
+pub(crate) mod ground;
 mod inbound;
 mod outbound;
 mod records;

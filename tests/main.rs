@@ -18,6 +18,7 @@ mod federation;
 mod hostile;
 mod links;
 mod local_links;
+mod loopback;
 mod operation;
 mod refusals;
 mod restart;

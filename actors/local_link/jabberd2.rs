@@ -6,6 +6,7 @@ use actix::{AsyncContext, Context};
 use heteronym_proto::jabberd2::{Arrived, Routes};
 use heteronym_proto::limits::Limits;
 use heteronym_proto::local_stream::Verdict;
+use heteronym_proto::name::Name;
 use heteronym_proto::stream_error::StreamError;
 use tracing::{info, warn};
 
@@ -98,9 +99,8 @@ impl LocalLink {
     fn compare_domains(&mut self) {
         let Some(Protocol::Jabberd2(routes)) = self.link.as_ref().map(|link| &link.protocol) else { return };
         let hosted = &self.shared.config().hosted;
-        let of_entry = hosted.domains().filter(|domain| hosted.entry(domain.as_str()) == Some(self.entry));
-        let missing: Vec<&str> =
-            of_entry.filter(|domain| !routes.serves(domain)).map(|domain| domain.as_str()).collect();
+        let missing = hosted.of(self.entry).into_iter().filter(|domain| !routes.serves(domain));
+        let missing: Vec<&str> = missing.map(Name::as_str).collect();
         let why = (!missing.is_empty()).then(|| format!("jabberd2 does not serve {}", missing.join(", ")));
         if why != self.last_error {
             if let Some(why) = &why {

@@ -50,10 +50,7 @@ impl LocalLink {
             return;
         }
         let config = self.shared.config();
-        let mut domains = config.hosted.domains();
-        let Some(domain) = domains.find(|domain| config.hosted.entry(domain.as_str()) == Some(self.entry)) else {
-            return;
-        };
+        let Some(domain) = config.hosted.first_of(self.entry) else { return };
         let pair = Pair { local: config.own_name(), remote: domain.clone() };
         let start = Start::Attach { address: loopback.address, pair };
         let parent = Parent::Local(self.entry, self.own_handle(ctx));

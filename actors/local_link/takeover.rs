@@ -35,9 +35,7 @@ impl LocalLink {
     pub(super) fn probe(&mut self, attach: AttachLink, ctx: &mut Context<Self>) {
         let Some(link) = &self.link else { return };
         let config = self.shared.config();
-        let mut domains = config.hosted.domains();
-        let domain = domains.find(|domain| config.hosted.entry(domain.as_str()) == Some(self.entry));
-        if let Some(domain) = domain {
+        if let Some(domain) = config.hosted.first_of(self.entry) {
             let ping = host_iq::ping(&config.host, domain, self.generation);
             link.out.borrow_mut().raw.push_back(ping);
             link.wake.notify_one();

@@ -30,6 +30,21 @@ impl Hosted {
     pub fn domains(&self) -> impl Iterator<Item = &Name> {
         self.entries.keys()
     }
+
+    /// The domains of an entry, in the order of the alphabet.
+    #[must_use]
+    pub fn of(&self, entry: Entry) -> Vec<&Name> {
+        let mut domains: Vec<&Name> =
+            self.entries.iter().filter(|(_, of)| **of == entry).map(|(name, _)| name).collect();
+        domains.sort();
+        domains
+    }
+
+    /// The first of them.
+    #[must_use]
+    pub fn first_of(&self, entry: Entry) -> Option<&Name> {
+        self.of(entry).into_iter().next()
+    }
 }
 
 impl FromIterator<(Name, Entry)> for Hosted {

@@ -23,6 +23,8 @@ pub(crate) const ROUTER: &str = "xmpp.my.isp";
 pub(crate) const SECRET: &str = "s3cret";
 /// Its domains.
 pub(crate) const DOMAINS: [&str; 2] = ["saramago.lit", "chat.saramago.lit"];
+/// The domains of another server of ours, where there is one.
+pub(crate) const OWN: [&str; 2] = ["blimunda.lit", "chat.blimunda.lit"];
 /// A user of its own.
 pub(crate) const JOSE: &str = "jose@saramago.lit";
 /// A user of a remote server.
@@ -47,10 +49,15 @@ pub(crate) struct Ground {
 impl Ground {
     /// With `more` in the configuration.
     pub(crate) async fn new(more: &str) -> Self {
+        Self::listening("[]", more).await
+    }
+
+    /// The same with a listener for servers of our own, which have the domains of [`OWN`].
+    pub(crate) async fn listening(local_s2s: &str, more: &str) -> Self {
         let authority = Authority::new("Everybody's").unwrap();
         let names = NameServer::start(Zone::new()).unwrap();
         let folder = tempfile::tempdir().unwrap();
-        for name in DOMAINS.iter().chain([&ROUTER]) {
+        for name in DOMAINS.iter().chain(&OWN).chain([&ROUTER]) {
             let issued = authority.issue(&Request::new([*name], KeyKind::P256)).unwrap();
             issued.write(&folder.path().join("certs").join(name)).unwrap();
         }
@@ -64,7 +71,7 @@ impl Ground {
              federation = ['127.0.0.1:0']\n\
              s2s = ['127.0.0.1:0']\n\
              component = ['127.0.0.1:0']\n\
-             local_s2s = []\n\
+             local_s2s = {local_s2s}\n\
              admin = ['127.0.0.1:0']\n\
              [[local]]\n\
              name = 'one'\n\

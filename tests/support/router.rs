@@ -25,7 +25,6 @@ pub(crate) struct Running {
     /// Where components reach it.
     pub(crate) component: SocketAddr,
     /// Where servers of its own reach it by S2S, if anywhere.
-    #[allow(dead_code, reason = "for tests of servers that attach by loopback S2S")]
     pub(crate) local_s2s: Option<SocketAddr>,
     /// Where our servers are led, if anywhere.
     pub(crate) steering_dns: Option<SocketAddr>,

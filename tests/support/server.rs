@@ -170,7 +170,6 @@ impl Server {
     }
 
     /// The next stream over loopback, where nobody asks for TLS.
-    #[allow(dead_code, reason = "for tests of servers that attach by loopback S2S")]
     pub(crate) async fn accept_plain(&self, offers: &str, id: &str) -> Classic {
         let tcp = self.accept_tcp().await;
         self.greet(Stream::Plain(tcp), offers, id).await
@@ -218,7 +217,6 @@ impl Server {
     }
 
     /// A stream to a port that wants no TLS.
-    #[allow(dead_code, reason = "for tests of servers that attach by loopback S2S")]
     pub(crate) async fn dial_plain(&self, router: SocketAddr, from: &str, to: &str) -> Classic {
         let tcp = soon("the port for our own servers", TcpStream::connect(router)).await.unwrap();
         self.open(Stream::Plain(tcp), from, to).await
@@ -234,7 +232,6 @@ impl Server {
     }
 
     /// Uses another dialback secret from now on.
-    #[allow(dead_code, reason = "for tests of servers that attach by loopback S2S")]
     pub(crate) fn with_secret(self, secret: &str) -> Self {
         Self { secret: DialbackSecret::new(secret), ..self }
     }
@@ -395,10 +392,4 @@ impl Classic {
         let stanza = self.wire.element().await;
         assert!(stanza.is("message", SERVER) && stanza.attr("id") == Some(id), "expected {id}: {stanza:?}");
     }
-}
-
-/// The key that a secret makes for a pair, on the stream `id`.
-#[allow(dead_code, reason = "for tests of servers that attach by loopback S2S")]
-pub(crate) fn key_of(secret: &str, from: &str, to: &str, id: &str) -> String {
-    DialbackSecret::new(secret).key(&ends(from, to), id)
 }
