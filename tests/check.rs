@@ -236,6 +236,25 @@ async fn a_server_that_refuses_the_secret_is_an_error() {
     finds.await.unwrap();
 }
 
+/// As its default route, which it would be for a moment.
+#[tokio::test]
+async fn the_login_to_jabberd2_is_tried() {
+    use crate::support::jabberd2::Jabberd2;
+    for refusal in ["", " error='409'"] {
+        let (mut checked, jabberd2) = (Checked::new(), Jabberd2::start().await);
+        checked.more = format!("{}certificates = 'certs'\n", jabberd2.entry(&["b.lit"]));
+        checked.issue("b.lit", 90);
+        checked.names.set_srv("b.lit", vec![(5, 0, 5270, "xmpp.my.isp".to_owned())]);
+        let run = tokio::task::spawn_blocking(move || checked.run(&[]));
+        let (mut routes, good) = jabberd2.login().await;
+        assert!(good);
+        routes.bind(refusal).await;
+        let (code, document) = run.await.unwrap();
+        assert_eq!(code, Some(i32::from(!refusal.is_empty())), "{document}");
+        assert_eq!(document.to_string().contains("has a default route already"), !refusal.is_empty(), "{document}");
+    }
+}
+
 #[test]
 fn without_a_folder_for_the_state_there_is_a_warning() {
     let checked = Checked::new();

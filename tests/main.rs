@@ -16,6 +16,7 @@ mod dns;
 mod drain;
 mod federation;
 mod hostile;
+mod jabberd2;
 mod links;
 mod local_links;
 mod loopback;

@@ -8,6 +8,7 @@ pub(crate) mod activation;
 pub(crate) mod domain;
 pub(crate) mod host;
 pub(crate) mod http;
+pub(crate) mod jabberd2;
 pub(crate) mod keys;
 pub(crate) mod link;
 pub(crate) mod local;

@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 
 use super::{NAMESPACE, SCOPE};
-use crate::checker::{Malformed, Scope, check, declares};
+use crate::checker::{Malformed, Scope, declares};
 use crate::element::Element;
 use crate::escape::push_attribute;
 use crate::framer::Frame;
 use crate::header::STREAM_NAMESPACE;
+use crate::jid::domain_of;
 use crate::name::Name;
 use crate::stanza;
 use crate::stanza_error::{Condition, bounce};
@@ -17,6 +18,8 @@ use crate::stream_error::{Condition as StreamCondition, StreamError};
 
 /// The namespace of stanzas in routes.
 const CLIENT: &str = "jabber:client";
+/// Namespace and name of what brings a stanza.
+const ROUTE: (&str, &str) = (NAMESPACE, "route");
 /// What a stanza in a route may make use of; it declares its namespace itself.
 pub(crate) const IN_ROUTE: Scope = Scope::new(CLIENT, &[("stream", STREAM_NAMESPACE)]);
 /// Whatever has this declared on its root is taken by jabberd2's session manager for a packet of one of its
@@ -83,25 +86,18 @@ impl Routes {
     }
 
     fn read(&mut self, bytes: &Bytes) -> Arrived {
-        let root = match check(bytes, &SCOPE) {
-            Ok(root) => root,
-            Err(malformed) => return Arrived::Malformed(malformed),
-        };
-        match (root.namespace == NAMESPACE, root.name) {
-            (true, "route") => self.route(bytes),
-            (true, "presence") => self.advertisement(bytes),
-            (_, _) => {
-                let element = Element::parse(bytes, &SCOPE).ok();
-                element.as_ref().and_then(StreamError::from_element).map_or(Arrived::Nothing, Arrived::Ended)
-            }
+        // What is in a route is looked at once, as what it is.
+        if stanza::root_only(bytes, &SCOPE).is_some_and(|root| (root.namespace.as_ref(), root.name) == ROUTE) {
+            return self.route(bytes);
+        }
+        match Element::parse(bytes, &SCOPE) {
+            Ok(element) if element.is("presence", NAMESPACE) => self.advertisement(&element),
+            Ok(element) => StreamError::from_element(&element).map_or(Arrived::Nothing, Arrived::Ended),
+            Err(malformed) => Arrived::Malformed(malformed),
         }
     }
 
-    fn advertisement(&mut self, bytes: &[u8]) -> Arrived {
-        let element = match Element::parse(bytes, &SCOPE) {
-            Ok(element) => element,
-            Err(malformed) => return Arrived::Malformed(malformed),
-        };
+    fn advertisement(&mut self, element: &Element) -> Arrived {
         // Its own parts advertise themselves as well: `sm`, `c2s`.
         let domain = element.attr("from").filter(|from| from.contains('.')).and_then(|from| Name::parse(from).ok());
         let Some(name) = domain else { return Arrived::Nothing };
@@ -129,25 +125,26 @@ impl Routes {
     }
 }
 
-/// A stanza for one of jabberd2's domains as it goes out, on a link that has bound `name`; `None` where it
-/// may not be delivered to jabberd2.
+/// A checked stanza for one of jabberd2's domains as it goes out, on a link that has bound `name`; `None` where
+/// it may not be delivered to jabberd2.
 #[must_use]
 pub fn in_route(name: &str, bytes: &[u8]) -> Option<Bytes> {
-    let stanza = stanza::read(bytes, &Scope::SERVER).ok()?;
-    let root = &stanza.root;
+    let root = stanza::root_only(bytes, &Scope::SERVER)?;
+    // An error of ours may come from an address that is none: that is what it is about.
+    let domain = domain_of(root.to.as_deref()?).ok()?;
     if declares(bytes, &Scope::SERVER, SESSION) {
         return None;
     }
     let mut out = Vec::with_capacity(bytes.len() + 192);
     out.extend_from_slice(b"<route");
     push_attribute(&mut out, "from", name);
-    push_attribute(&mut out, "to", &shown(stanza.to_domain()));
+    push_attribute(&mut out, "to", &shown(&domain));
     out.push(b'>');
     let xmlns = root.xmlns.clone().unwrap_or(root.name_end..root.name_end);
     out.extend_from_slice(&bytes[root.span.start..root.name_end]);
     push_attribute(&mut out, "xmlns", CLIENT);
     out.extend_from_slice(&bytes[root.name_end..xmlns.start]);
-    out.extend_from_slice(&bytes[xmlns.end..root.span.end]);
+    out.extend_from_slice(&bytes[xmlns.end..]);
     out.extend_from_slice(b"</route>");
     Some(out.into())
 }
@@ -228,7 +225,7 @@ mod tests {
         ] {
             assert_eq!(read(&nothing), Arrived::Nothing, "{nothing}");
         }
-        assert!(matches!(read(&route("to='a.lit'", "<a>&nbsp;</a>")), Arrived::Malformed(_)));
+        assert!(matches!(read("<presence>&nbsp;</presence>"), Arrived::Malformed(_)));
     }
 
     #[test]
@@ -265,6 +262,10 @@ mod tests {
              to='Jose@Saramago.lit/t'><body>a</body></message></route>"
         );
         assert!(write("<presence from='a.lit' to='xn--bcher-kva.lit'/>").unwrap().contains("to='bücher.lit'"));
+        assert!(
+            write("<message type='error' from='a@' to='b.lit'/>").is_some(),
+            "about the address that it comes from"
+        );
         let forwarded = write("<iq xmlns='jabber:server' from='a.lit' to='b.lit' type='get'/>").unwrap();
         assert!(forwarded.contains("<iq xmlns='jabber:client' from='a.lit'") && !forwarded.contains("jabber:server"));
     }
