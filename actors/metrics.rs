@@ -73,7 +73,7 @@ impl Metrics {
         let steering_questions =
             counter("heteronym_steering_questions_total", "Questions to steering_dns", &["result"])?;
         let tls_handshakes =
-            counter("heteronym_tls_handshakes_total", "TLS handshakes between hosts", &["role", "result"])?;
+            counter("heteronym_tls_handshakes_total", "TLS handshakes with hosts and servers", &["role", "result"])?;
         let buckets = HistogramOpts::new("heteronym_activation_seconds", "Time that an activation took");
         let activation_seconds = Histogram::with_opts(buckets.buckets(ACTIVATION_BUCKETS.to_vec()))?;
         registry.register(Box::new(activation_seconds.clone()))?;
