@@ -2,6 +2,7 @@
 //! and, in the rooms below, a router and servers by hand.
 
 mod acks;
+mod bounds;
 mod dialback;
 pub(crate) mod ground;
 mod inbound;
