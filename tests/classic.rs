@@ -4,6 +4,7 @@
 mod acks;
 mod bounds;
 mod dialback;
+mod failures;
 pub(crate) mod ground;
 mod inbound;
 mod outbound;
