@@ -52,7 +52,8 @@ pub(super) async fn dial_server(shared: &Shared, wish: &Wish, sharing: Option<&P
     let servers = servers.map_err(|error| NoStream::Failed(Condition::RemoteServerNotFound, error.to_string()))?;
     let (mut failed, mut any) = (Vec::new(), false);
     for server in servers {
-        let text = |why: String| format!("{} port {}: {why}", server.host, server.port);
+        let kind = if server.direct_tls { "direct TLS" } else { "STARTTLS" };
+        let text = |why: String| format!("{} port {} ({kind}): {why}", server.host, server.port);
         match addresses_of(shared, &server).await {
             Ok(addresses) if addresses.is_empty() => failed.push(text("it has no address".to_owned())),
             Ok(addresses) => {
@@ -104,8 +105,13 @@ async fn dial_candidate(
     let config = shared.config();
     let limit = config.limits.connect_timeout;
     let tcp = dial::race(addresses, &config.source, dial::STAGGER, limit).await.map_err(|e| e.to_string())?;
-    let (talk, opened) = open(shared, &shared.server_tls(), wish, tcp, server.direct_tls).await?;
-    dialled(shared, wish, talk, opened).await
+    let address = tcp.peer_addr().map_err(|error| error.to_string())?;
+    let opened = open(shared, &shared.server_tls(), wish, tcp, server.direct_tls).await;
+    let dialled = async {
+        let (talk, opened) = opened?;
+        dialled(shared, wish, talk, opened).await
+    };
+    dialled.await.map_err(|why: String| format!("{address}: {why}"))
 }
 
 /// A stream with a server of ours, at its address.

@@ -4,7 +4,8 @@ use heteronym_proto::element::Element;
 use heteronym_proto::pairs::PairState;
 use heteronym_proto::status::Via;
 
-use super::ground::{ANA, Ground, JOSE};
+use super::ground::{ANA, Ground, JOSE, STARTTLS};
+use crate::support::http::get_json;
 use crate::support::server::{BY_DIALBACK, DIALBACK, EXTERNAL, Server};
 use crate::support::soon;
 
@@ -139,6 +140,49 @@ async fn a_server_that_goes_away_before_its_verdict_gets_nothing_and_the_senders
     for n in 0..3 {
         ground.local.expect_error(&n.to_string(), "remote-server-timeout").await;
     }
+    ground.end().await;
+}
+
+/// Everything that was tried is named, each with what was wrong with it.
+#[tokio::test]
+async fn the_status_says_what_was_tried_and_why_it_failed() {
+    let mut ground = Ground::new("[classic]\ndialback = false").await;
+    let other = ground.issue("campos.lit");
+    let (impostor, refusing) = (Server::new(&[("pessoa.lit", &other)]).await, ground.server("pessoa.lit").await);
+    let closed = "127.0.0.1:1".parse().unwrap();
+    let records = [
+        (STARTTLS, 0, 0, closed),
+        (super::ground::DIRECT_TLS, 1, 0, impostor.address()),
+        (STARTTLS, 2, 0, refusing.address()),
+    ];
+    ground.records("pessoa.lit", &records);
+    ground.local.tell(JOSE, ANA, "out").await;
+    let mut stream = impostor.accept_tls(EXTERNAL).await;
+    stream.let_in("").await;
+    let mut second = refusing.accept(EXTERNAL).await;
+    second.refuse_certificate().await;
+    let text = ground.local.hear_error("out", "remote-server-timeout").await;
+    let (_, status) = get_json(ground.router.admin, "/api/status");
+    let pair = status["pairs"].as_array().unwrap().iter().find(|pair| pair["remote"] == "pessoa.lit").unwrap();
+    assert_eq!((&pair["state"], &pair["via"]), (&"refused".into(), &"classic".into()), "{pair}");
+    let error = pair["last_error"].as_str().unwrap();
+    for words in [
+        "s0.pessoa.lit port 1 (STARTTLS): 127.0.0.1:1: Connection refused".to_owned(),
+        format!(
+            "s1.pessoa.lit port {0} (direct TLS): {1}: the certificate of pessoa.lit is not trusted: certificate is for campos.lit",
+            impostor.address().port(),
+            impostor.address()
+        ),
+        format!(
+            "s2.pessoa.lit port {0} (STARTTLS): {1}: the server refused our certificate",
+            refusing.address().port(),
+            refusing.address()
+        ),
+    ] {
+        assert!(error.contains(&words), "{words}: {error}");
+    }
+    assert!(text.contains("no federation record"), "{text}");
+    drop((stream, second));
     ground.end().await;
 }
 
