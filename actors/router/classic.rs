@@ -98,6 +98,14 @@ impl Router {
         self.bounce_pair(pair, (condition, "classic"), &text);
     }
 
+    /// Ends a stream that carries no pair, and that no other will share.
+    fn end_unless_of_use(&self, id: StreamId) {
+        let Some(StreamEntry { handle, shares: None }) = self.streams.get(&id) else { return };
+        if !self.remotes.is_used(id) {
+            let _ = handle.addr.try_send(EndStream);
+        }
+    }
+
     /// The pairs that wait for a stream to `remote` look again.
     fn look_again(&mut self, remote: &Name, ctx: &mut Context<Self>) {
         for (pair, instead) in self.for_classic.remove(remote).unwrap_or_default() {
@@ -205,6 +213,7 @@ impl Handler<ClassicDown> for Router {
         let text = format!("{}: classic S2S failed: {why}", pair.remote);
         self.bounce(waiting, (Condition::RemoteServerTimeout, "classic"), &text);
         self.remotes.refused(&pair, id, (Condition::RemoteServerTimeout, &why), now().instant);
+        self.end_unless_of_use(id);
         self.look_again(&pair.remote, ctx);
     }
 }

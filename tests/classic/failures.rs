@@ -111,6 +111,38 @@ async fn a_refused_key_sends_what_waits_back_and_is_remembered() {
     }
 }
 
+/// The same of the pair that the stream was dialled for. Where a refusal does not end the stream (`<errors/>`),
+/// it serves further pairs; else it has no use.
+#[tokio::test]
+async fn a_first_key_that_is_refused_sends_what_waits_back() {
+    for offers in [BY_DIALBACK, "<dialback xmlns='urn:xmpp:features:dialback'/>"] {
+        let mut ground = Ground::new("").await;
+        let server = ground.server("pessoa.lit").await;
+        ground.local.tell(JOSE, ANA, "1").await;
+        ground.local.tell(JOSE, ANA, "2").await;
+        let mut stream = server.accept(offers).await;
+        stream.expect_key("saramago.lit", "pessoa.lit").await;
+        stream.judge_key("saramago.lit", "pessoa.lit", "invalid").await;
+        for id in ["1", "2", "3"] {
+            if id == "3" {
+                ground.local.tell(JOSE, ANA, id).await;
+            }
+            ground.local.expect_error_saying(id, "remote-server-timeout", "key invalid").await;
+        }
+        if offers != BY_DIALBACK {
+            stream.wire.expect_end().await;
+        }
+        ground.local.tell(RUI, ANA, "other").await;
+        if offers != BY_DIALBACK {
+            stream = server.accept(offers).await;
+        }
+        stream.take_key("chat.saramago.lit", "pessoa.lit").await;
+        stream.expect("other").await;
+        drop(stream);
+        ground.end().await;
+    }
+}
+
 /// After half a minute it is as good as none.
 #[tokio::test]
 async fn a_verdict_that_does_not_come_sends_what_waits_back() {

@@ -163,6 +163,12 @@ impl Remotes {
         streams.into_iter().any(|stream| stream.id == id && stream.guest)
     }
 
+    /// Whether any remote domain uses this stream.
+    #[must_use]
+    pub fn is_used(&self, id: StreamId) -> bool {
+        self.remotes.values().flat_map(|of| &of.streams).any(|stream| stream.id == id)
+    }
+
     /// A remote domain does not use this stream any more, whoever else does.
     pub fn retire_for(&mut self, remote: &Name, id: StreamId) {
         if let Some(of) = self.remotes.get_mut(remote) {
@@ -401,6 +407,7 @@ mod tests {
         remotes.opened(&pair("a.lit"), 1, true, now);
         remotes.refused(&pair("b.lit"), 1, DOWN, now);
         assert!(matches!(remotes.next(&pair("b.lit"), now), Next::Pause(failure) if failure.why == "refused"));
+        assert!(remotes.is_used(1) && !remotes.is_used(2));
         assert_eq!(remotes.next(&pair("a.lit"), now), Next::Use(1));
         assert_eq!(remotes.next(&pair("c.lit"), now), Next::Use(1));
         assert_eq!(remotes.next(&pair("b.lit"), now + FAILURE_MEMORY), Next::Use(1));
