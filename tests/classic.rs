@@ -9,6 +9,7 @@ pub(crate) mod ground;
 mod inbound;
 mod outbound;
 mod records;
+mod sharing;
 mod strangers;
 
 use std::fs;
