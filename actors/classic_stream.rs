@@ -174,11 +174,8 @@ impl ClassicStream {
         let config = self.shared.config();
         (self.framer, self.chain, self.address) = (framer, chain, Some(address));
         self.stream_id.clone_from(&stream_id);
-        let (max_bytes, idle, grows) = match &how {
-            How::Dialled { features, grows, .. } => (features.max_bytes, features.idle_seconds, *grows),
-            How::Attached | How::Accepted { .. } | How::AcceptedOwn { .. } => (None, None, false),
-        };
-        self.grows = grows;
+        let (max_bytes, idle) = how.bounds();
+        self.grows = how.grows();
         let Some(peer) = self.peer(&how) else { return ctx.stop() };
         let setting = Setting {
             peer,

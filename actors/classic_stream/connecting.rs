@@ -96,6 +96,21 @@ pub(super) enum How {
     },
 }
 
+impl How {
+    /// The largest stanza that the other side takes, and how long it may be idle (XEP-0478).
+    pub(super) fn bounds(&self) -> (Option<usize>, Option<u32>) {
+        match self {
+            Self::Dialled { features, .. } => (features.max_bytes, features.idle_seconds),
+            Self::Attached | Self::Accepted { .. } | Self::AcceptedOwn { .. } => (None, None),
+        }
+    }
+
+    /// Whether further pairs may be let in by dialback.
+    pub(super) fn grows(&self) -> bool {
+        matches!(self, Self::Dialled { grows: true, .. })
+    }
+}
+
 /// Why there is no stream.
 pub(super) enum NoStream {
     /// There is one to the same server already.

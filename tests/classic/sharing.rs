@@ -55,6 +55,23 @@ async fn our_domains_share_a_stream_where_the_server_takes_keys() {
     }
 }
 
+/// It takes certificates and nothing else: a key would end the stream, and the first domain's with it.
+#[tokio::test]
+async fn our_domains_have_streams_of_their_own_where_the_server_takes_no_keys() {
+    let mut ground = Ground::new("").await;
+    let server = ground.server("pessoa.lit").await;
+    let mut stream = first_stream(&mut ground, &server, EXTERNAL).await;
+    ground.local.tell(RUI, ANA, "second").await;
+    let mut second = server.accept(EXTERNAL).await;
+    assert_eq!(second.shown(), ["chat.saramago.lit"]);
+    second.let_in("").await;
+    second.expect("second").await;
+    ground.local.tell(JOSE, ANA, "third").await;
+    stream.expect("third").await;
+    drop((stream, second));
+    ground.end().await;
+}
+
 /// Where a refusal does not end the stream, the server is the same, and its certificate proves both or neither.
 #[tokio::test]
 async fn domains_of_one_server_share_a_stream() {
