@@ -35,7 +35,7 @@ use heteronym_proto::routes::Route;
 use heteronym_proto::stanza_error::Condition;
 use heteronym_proto::stream_error::{Condition as StreamCondition, StreamError};
 use tokio::sync::Notify;
-use tracing::{debug, info};
+use tracing::debug;
 
 use crate::host_connection::{LinkHandle, next_link_id};
 use crate::listener::Place;
@@ -43,7 +43,7 @@ use crate::local_link::Origin;
 use crate::router::{Ending, Router};
 use crate::shell::{Alarm, Gate, reading};
 use crate::{Gauge, Shared, now};
-use connecting::{Connected, How, NoStream, connect};
+use connecting::{Connected, How, connect};
 
 pub use classic_handle::{ClassicHandle, SendClassic, SendToServer};
 pub use connecting::Start;
@@ -85,9 +85,8 @@ pub struct ClassicStream {
     grows: bool,
     ending: bool,
     why_ended: Option<String>,
-    /// What senders are told where the stream was never open.
-    condition: Condition,
-    shares: Option<StreamId>,
+    /// How it ended, where it was never open.
+    unopened: Option<Ending>,
     inside: Arc<Origin>,
 }
 
@@ -163,8 +162,7 @@ impl ClassicStream {
             grows: false,
             ending: false,
             why_ended: None,
-            condition: Condition::RemoteServerTimeout,
-            shares: None,
+            unopened: None,
             inside: Arc::new(Origin::Inside),
         }
     }
@@ -344,14 +342,7 @@ impl Actor for ClassicStream {
         ctx.spawn(connecting.into_actor(self).map(|result, this, ctx| {
             match result {
                 Ok(connected) => return this.connected(connected, ctx),
-                Err(NoStream::Shared(other)) => this.shares = Some(other),
-                Err(NoStream::Failed(condition, why)) => {
-                    // Of a server of ours, its LocalLink tells, and not each time.
-                    if !this.is_attached() {
-                        info!(stream = this.id, dialled = this.dialled.is_some(), why, "no classic stream");
-                    }
-                    (this.condition, this.why_ended) = (condition, Some(why));
-                }
+                Err(why) => this.unopened(why),
             }
             ctx.stop();
         }));
@@ -371,7 +362,7 @@ impl Actor for ClassicStream {
             wired.closed = true;
         }
         let why = self.why_ended.take().unwrap_or_else(|| "closed".to_owned());
-        let why = self.shares.map_or(Ending::Ended(self.condition, why), Ending::Shared);
+        let why = self.unopened.take().unwrap_or(Ending::Ended(Condition::RemoteServerTimeout, why));
         self.tell_ended(why, pairs, unsent);
     }
 }

@@ -114,6 +114,7 @@ async fn ask_remote(shared: &Shared, ends: &Ends, id: String, key: String) -> Re
     let wish = Wish { from, to, tls_required: true, external: false, dialback: true, bidi: false };
     let connected = dial_server(shared, &wish, None).await.map_err(|failed| match failed {
         NoStream::Failed(condition, why) => (condition, why),
+        NoStream::Refused(why) => unanswered(why),
         NoStream::Shared(_) => unanswered("its stream is another's"),
     })?;
     let Connected { reader, writer, framer, scope, .. } = connected;

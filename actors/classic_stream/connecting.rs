@@ -117,6 +117,8 @@ pub(super) enum NoStream {
     Shared(StreamId),
     /// What senders are told, and why, for people.
     Failed(Condition, String),
+    /// The server does not want our domain: why, for people. Others may fare better.
+    Refused(String),
 }
 
 pub(super) fn unreachable(why: impl Into<String>) -> NoStream {

@@ -50,7 +50,7 @@ pub(super) async fn dial_server(shared: &Shared, wish: &Wish, sharing: Option<&P
     let servers = shared.registry.send(LookUpServers(wish.to.clone())).await.map_err(gone)?;
     let servers = servers.map_err(|why| unreachable(format!("the look-up of its servers failed: {why}")))?;
     let servers = servers.map_err(|error| NoStream::Failed(Condition::RemoteServerNotFound, error.to_string()))?;
-    let (mut failed, mut any) = (Vec::new(), false);
+    let (mut failed, mut any, mut refused) = (Vec::new(), false, false);
     for server in servers {
         let kind = if server.direct_tls { "direct TLS" } else { "STARTTLS" };
         let text = |why: String| format!("{} port {} ({kind}): {why}", server.host, server.port);
@@ -63,7 +63,10 @@ pub(super) async fn dial_server(shared: &Shared, wish: &Wish, sharing: Option<&P
                 any = true;
                 match dial_candidate(shared, wish, &server, &addresses).await {
                     Ok(connected) => return Ok(connected),
-                    Err(why) => failed.push(text(why)),
+                    Err(NoUse { why, of_our_domain }) => {
+                        refused |= of_our_domain;
+                        failed.push(text(why));
+                    }
                 }
             }
             Err(why) => {
@@ -72,8 +75,26 @@ pub(super) async fn dial_server(shared: &Shared, wish: &Wish, sharing: Option<&P
             }
         }
     }
-    let condition = if any { Condition::RemoteServerTimeout } else { Condition::RemoteServerNotFound };
-    Err(NoStream::Failed(condition, failed.join("; ")))
+    let (condition, why) = (Condition::RemoteServerTimeout, failed.join("; "));
+    Err(match (refused, any) {
+        (true, _) => NoStream::Refused(why),
+        (false, true) => NoStream::Failed(condition, why),
+        (false, false) => NoStream::Failed(Condition::RemoteServerNotFound, why),
+    })
+}
+
+/// Why a server cannot be used.
+struct NoUse {
+    /// For people.
+    why: String,
+    /// It does not want our domain, and might take another.
+    of_our_domain: bool,
+}
+
+impl From<String> for NoUse {
+    fn from(why: String) -> Self {
+        Self { why, of_our_domain: false }
+    }
 }
 
 /// A stream to the same server that `domain` may share (target multiplexing): where that server's
@@ -101,7 +122,7 @@ async fn dial_candidate(
     wish: &Wish,
     server: &Candidate,
     addresses: &[SocketAddr],
-) -> Result<Connected, String> {
+) -> Result<Connected, NoUse> {
     let config = shared.config();
     let limit = config.limits.connect_timeout;
     let tcp = dial::race(addresses, &config.source, dial::STAGGER, limit).await.map_err(|e| e.to_string())?;
@@ -109,9 +130,9 @@ async fn dial_candidate(
     let opened = open(shared, &shared.server_tls(), wish, tcp, server.direct_tls).await;
     let dialled = async {
         let (talk, opened) = opened?;
-        dialled(shared, wish, talk, opened).await
+        Ok(dialled(shared, wish, talk, opened).await?)
     };
-    dialled.await.map_err(|why: String| format!("{address}: {why}"))
+    dialled.await.map_err(|NoUse { why, of_our_domain }| NoUse { why: format!("{address}: {why}"), of_our_domain })
 }
 
 /// A stream with a server of ours, at its address.
@@ -136,7 +157,7 @@ pub(super) async fn open_at(
     let tcp = tokio::time::timeout(limit, TcpStream::connect(address)).await.map_err(late)?;
     let tcp = tcp.map_err(|error| format!("{address}: {error}"))?;
     let _ = tcp.set_nodelay(true);
-    open(shared, &shared.local_tls(), wish, tcp, false).await.map_err(|why| format!("{address}: {why}"))
+    open(shared, &shared.local_tls(), wish, tcp, false).await.map_err(|NoUse { why, .. }| format!("{address}: {why}"))
 }
 
 async fn open(
@@ -145,11 +166,14 @@ async fn open(
     wish: &Wish,
     tcp: TcpStream,
     direct_tls: bool,
-) -> Result<(Talk, opening::Opened), String> {
+) -> Result<(Talk, opening::Opened), NoUse> {
     let mut talk = Talk::new(tcp, shared.config().limits.connect_timeout)?;
     match negotiate(shared, tls, wish, &mut talk, direct_tls).await {
         Ok(opened) => Ok((talk, opened)),
-        Err(fault) => Err(talk.give_up(fault.farewell(), fault.to_string()).await),
+        Err(fault) => {
+            let why = talk.give_up(fault.farewell(), fault.to_string()).await;
+            Err(NoUse { why, of_our_domain: fault.is_about_our_domain() })
+        }
     }
 }
 

@@ -6,9 +6,11 @@ use actix::{ActorContext, AsyncContext, Context, Handler, Message};
 use heteronym_proto::classic::stream::ServerStream;
 use heteronym_proto::limits::DIALBACK_WAIT;
 use heteronym_proto::stream_error::{Condition as StreamCondition, StreamError};
-use tracing::warn;
+use tracing::{info, warn};
 
+use super::connecting::NoStream;
 use super::{ClassicStream, LINGER};
+use crate::router::Ending;
 
 /// Looks at whether a stream is idle, in the time that it may be.
 const IDLE_LOOKS: u32 = 4;
@@ -26,6 +28,20 @@ impl ClassicStream {
                 this.fail(error, ctx);
             }
         });
+    }
+
+    /// It never came about.
+    pub(super) fn unopened(&mut self, why: NoStream) {
+        let ending = match why {
+            NoStream::Shared(other) => Ending::Shared(other),
+            NoStream::Failed(condition, why) => Ending::Ended(condition, why),
+            NoStream::Refused(why) => Ending::Refused(why),
+        };
+        // Of a server of ours, its LocalLink tells, and not each time.
+        if let (Ending::Ended(_, why) | Ending::Refused(why), false) = (&ending, self.is_attached()) {
+            info!(stream = self.id, dialled = self.dialled.is_some(), why, "no classic stream");
+        }
+        self.unopened = Some(ending);
     }
 
     pub(super) fn written(&mut self, result: std::io::Result<()>, ctx: &mut Context<Self>) {

@@ -127,7 +127,7 @@ impl ClassicStream {
             }
             Some(Parent::Local(_, local)) => {
                 let why = match why {
-                    Ending::Ended(_, why) => why,
+                    Ending::Ended(_, why) | Ending::Refused(why) => why,
                     Ending::Shared(_) => String::new(),
                 };
                 let unsent = unsent.into_iter().flat_map(|(_, stanzas)| stanzas).collect();

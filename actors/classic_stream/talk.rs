@@ -36,6 +36,14 @@ impl Fault {
         Self::told(Condition::ConnectionTimeout, "no stream within the time for connecting")
     }
 
+    /// Whether another domain of ours may fare better.
+    pub(super) fn is_about_our_domain(&self) -> bool {
+        match self {
+            Self::Classic(error) => error.is_about_our_domain(),
+            Self::Connection(_) => false,
+        }
+    }
+
     pub(super) fn farewell(&self) -> Bytes {
         match self {
             Self::Classic(error) => error.farewell(),

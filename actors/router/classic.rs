@@ -98,6 +98,23 @@ impl Router {
         self.bounce_pair(pair, (condition, "classic"), &text);
     }
 
+    /// Remembers how a stream has ended, for the pairs that it carried or was dialled for.
+    fn note_end(&mut self, id: StreamId, why: &Ending, dialled: Option<&Pair>, pairs: &[Pair]) {
+        let instant = now().instant;
+        match (why, dialled) {
+            (Ending::Shared(other), Some(pair)) => self.remotes.shared(pair, id, *other, instant),
+            (Ending::Refused(why), Some(pair)) => {
+                self.remotes.refused(pair, id, (Condition::RemoteServerTimeout, why), instant);
+            }
+            (Ending::Shared(_) | Ending::Refused(_), None) => (),
+            (Ending::Ended(condition, text), _) => {
+                for pair in pairs {
+                    self.remotes.ended(pair, id, (*condition, text), instant, random::bytes::<1>()[0]);
+                }
+            }
+        }
+    }
+
     /// Ends a stream that carries no pair, and that no other will share.
     fn end_unless_of_use(&self, id: StreamId) {
         let Some(StreamEntry { handle, shares: None }) = self.streams.get(&id) else { return };
@@ -240,6 +257,8 @@ pub enum Ending {
     Shared(StreamId),
     /// What senders are told, where it was never open, and for the operator.
     Ended(Condition, String),
+    /// It was not opened, since the server does not want our domain: why.
+    Refused(String),
 }
 
 impl Handler<ClassicEnded> for Router {
@@ -249,21 +268,13 @@ impl Handler<ClassicEnded> for Router {
         let ClassicEnded { id, dialled, mut pairs, why, unsent } = ended;
         self.streams.remove(&id);
         pairs.extend(dialled.clone());
-        match (&why, &dialled) {
-            (Ending::Shared(other), Some(pair)) if self.streams.contains_key(other) => {
-                self.remotes.shared(pair, id, *other, now().instant);
-            }
+        if let (Ending::Shared(other), Some(pair)) = (&why, &dialled)
+            && !self.streams.contains_key(other)
+        {
             // The other one has ended meanwhile.
-            (Ending::Shared(_), Some(pair)) => {
-                return self.dial_stream(pair, Start::Dial { pair: pair.clone(), alone: true }, ctx);
-            }
-            (Ending::Shared(_), None) => (),
-            (Ending::Ended(condition, text), _) => {
-                for pair in &pairs {
-                    self.remotes.ended(pair, id, (*condition, text), now().instant, random::bytes::<1>()[0]);
-                }
-            }
+            return self.dial_stream(pair, Start::Dial { pair: pair.clone(), alone: true }, ctx);
         }
+        self.note_end(id, &why, dialled.as_ref(), &pairs);
         if self.drain.is_some() {
             let stanzas = unsent.into_iter().flat_map(|(_, stanzas)| stanzas).collect();
             self.bounce(stanzas, (Condition::RemoteServerTimeout, "shutdown"), "this router shuts down");

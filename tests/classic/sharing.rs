@@ -72,6 +72,33 @@ async fn our_domains_have_streams_of_their_own_where_the_server_takes_no_keys() 
     ground.end().await;
 }
 
+/// A domain that cannot prove itself there, or is not wanted, costs the others no pause.
+#[tokio::test]
+async fn a_domain_that_is_refused_is_no_pause_for_the_others() {
+    for says in ["refused our certificate", "policy-violation"] {
+        let mut ground = Ground::new("[classic]\ndialback = false").await;
+        let server = ground.server("pessoa.lit").await;
+        ground.local.tell(RUI, ANA, "refused").await;
+        let mut stream = server.accept(EXTERNAL).await;
+        if says == "policy-violation" {
+            let error = format!("<{says} xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>");
+            stream.wire.send(format!("<stream:error>{error}</stream:error></stream:stream>")).await;
+        } else {
+            stream.refuse_certificate().await;
+        }
+        ground.local.expect_error_saying("refused", "remote-server-timeout", says).await;
+        ground.local.tell(RUI, ANA, "remembered").await;
+        ground.local.expect_error_saying("remembered", "remote-server-timeout", says).await;
+        let mut stream = first_stream(&mut ground, &server, EXTERNAL).await;
+        ground.local.tell(RUI, ANA, "still").await;
+        ground.local.expect_error_saying("still", "remote-server-timeout", says).await;
+        ground.local.tell(JOSE, ANA, "second").await;
+        stream.expect("second").await;
+        drop(stream);
+        ground.end().await;
+    }
+}
+
 /// Where a refusal does not end the stream, the server is the same, and its certificate proves both or neither.
 #[tokio::test]
 async fn domains_of_one_server_share_a_stream() {

@@ -130,7 +130,10 @@ pub enum ClassicError {
     /// The other side closed the stream.
     #[error("the server closed the stream")]
     Closed,
-    /// It offers no way of authentication that may be used.
+    /// It offers no TLS that may be used.
+    #[error("{0}")]
+    NoTls(&'static str),
+    /// It offers no way of authentication that may be used, or refuses the one that is left.
     #[error("{0}")]
     NoWay(&'static str),
 }
@@ -145,7 +148,19 @@ impl ClassicError {
     pub fn farewell(&self) -> Bytes {
         match self {
             Self::Told(error) => farewell(Some(error)),
-            Self::PeerError(_) | Self::Closed | Self::NoWay(_) => farewell(None),
+            Self::PeerError(_) | Self::Closed | Self::NoTls(_) | Self::NoWay(_) => farewell(None),
+        }
+    }
+
+    /// Whether it is our domain that the other side does not want, and not the stream: another domain of ours
+    /// may fare better.
+    #[must_use]
+    pub fn is_about_our_domain(&self) -> bool {
+        use Condition::{InvalidFrom, NotAuthorized, PolicyViolation};
+        match self {
+            Self::NoWay(_) => true,
+            Self::PeerError(error) => matches!(error.condition, InvalidFrom | NotAuthorized | PolicyViolation),
+            Self::Told(_) | Self::Closed | Self::NoTls(_) => false,
         }
     }
 }

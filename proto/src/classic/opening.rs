@@ -167,7 +167,7 @@ impl Opening {
                 self.choose()
             }
             Step::Proceed if element.is("proceed", TLS) => Ok(vec![Output::StartTls]),
-            Step::Proceed if element.is("failure", TLS) => Err(ClassicError::NoWay("the server failed to start TLS")),
+            Step::Proceed if element.is("failure", TLS) => Err(ClassicError::NoTls("the server failed to start TLS")),
             Step::Outcome if element.is("success", SASL) => {
                 self.authenticated = true;
                 Ok(self.begin_again())
@@ -188,7 +188,7 @@ impl Opening {
             return Ok(vec![Output::Send(Element::new("starttls", TLS).to_bytes(SERVER))]);
         }
         if !self.secured && self.wish.tls_required {
-            return Err(ClassicError::NoWay("the server offers no TLS"));
+            return Err(ClassicError::NoTls("the server offers no TLS"));
         }
         if self.authenticated {
             return Ok(vec![self.opened()]);
@@ -342,9 +342,9 @@ mod tests {
     fn nothing_is_said_without_tls() {
         let (mut opening, _) = Opening::new(wish(), false);
         opening.frame(&header(" version='1.0'")).unwrap();
-        assert_eq!(opening.frame(&features(OFFERS)), Err(ClassicError::NoWay("the server offers no TLS")));
+        assert_eq!(opening.frame(&features(OFFERS)), Err(ClassicError::NoTls("the server offers no TLS")));
         let (mut opening, _) = Opening::new(wish(), false);
-        assert_eq!(opening.frame(&header("")), Err(ClassicError::NoWay("the server offers no TLS")), "before XMPP 1.0");
+        assert_eq!(opening.frame(&header("")), Err(ClassicError::NoTls("the server offers no TLS")), "before XMPP 1.0");
         let (mut loopback, _) = Opening::new(Wish { tls_required: false, external: false, ..wish() }, false);
         assert_eq!(told(loopback.frame(&header("")).unwrap()), ["opened s1 false false true"]);
     }
