@@ -294,7 +294,7 @@ impl ClassicStream {
 
     fn perform(&mut self, actions: Vec<Action<Consigner>>, ctx: &mut Context<Self>) {
         self.trust();
-        let (mut deliveries, mut routed, mut write) = (Vec::new(), Vec::new(), false);
+        let (mut deliveries, mut routed, mut elsewhere, mut write) = (Vec::new(), Vec::new(), Vec::new(), false);
         for action in actions {
             match action {
                 Action::Write => write = true,
@@ -308,12 +308,14 @@ impl ClassicStream {
                 Action::Bounce(stanza, consigner, condition, text) => {
                     self.give_back(&stanza, &consigner, condition, &text);
                 }
+                Action::Reroute(stanza, _) => elsewhere.push(stanza),
                 Action::Refused(why) => self.shared.metrics.stanza_error("not-forwarded", why),
                 Action::End => self.linger(),
                 Action::Close(error) => self.over(error, ctx),
             }
         }
         self.deliver(deliveries, ctx);
+        self.reroute(elsewhere);
         self.route(routed, ctx);
         if let (true, Some(link)) = (write, &self.link) {
             self.gauge.queued_is(link.wired.borrow().stream.queued_bytes());

@@ -197,6 +197,7 @@ fn outcome(action: Action, ends: &Ends, id: &str) -> Option<Result<Outcome, Stri
         | Action::Up(_)
         | Action::Down(..)
         | Action::Bounce(..)
+        | Action::Reroute(..)
         | Action::Refused(_)
         | Action::End => None,
     }

@@ -35,12 +35,21 @@ impl ClassicHandle {
     /// Hands stanzas over; gives them back where there is no room. Where there is no actor any more,
     /// the parent finds another way.
     pub(crate) fn send(&self, stanzas: Vec<(Pair, Bytes)>, limits: &Limits) -> Result<(), Vec<(Pair, Bytes)>> {
+        self.post(stanzas, false, limits)
+    }
+
+    /// The same from the parent, which knows what was refused: it is to be asked for again.
+    pub(crate) fn send_anew(&self, stanzas: Vec<(Pair, Bytes)>, limits: &Limits) -> Result<(), Vec<(Pair, Bytes)>> {
+        self.post(stanzas, true, limits)
+    }
+
+    fn post(&self, stanzas: Vec<(Pair, Bytes)>, anew: bool, limits: &Limits) -> Result<(), Vec<(Pair, Bytes)>> {
         let bytes = stanzas.iter().map(|(_, stanza)| stanza.len()).sum();
         if self.gauge.bytes() + bytes > limits.host_queue_bytes {
             return Err(stanzas);
         }
         self.gauge.posted(bytes);
-        match self.addr.try_send(SendClassic { stanzas, bytes, parent: self.parent.clone() }) {
+        match self.addr.try_send(SendClassic { stanzas, bytes, anew, parent: self.parent.clone() }) {
             Ok(()) => Ok(()),
             Err(SendError::Closed(ended)) => {
                 drop(ended);
@@ -79,6 +88,8 @@ pub struct SendClassic {
     pub stanzas: Vec<(Pair, Bytes)>,
     /// Their bytes, as the gauge was told.
     pub bytes: usize,
+    /// Pairs that were refused are asked for again.
+    pub anew: bool,
     pub(crate) parent: Parent,
 }
 
@@ -102,6 +113,9 @@ impl Handler<SendClassic> for ClassicStream {
         let inside = Arc::clone(&self.inside);
         self.with_core(ctx, |stream, actions| {
             for (pair, stanza) in stanzas {
+                if message.anew {
+                    stream.forgive(&pair);
+                }
                 stream.send(now, &pair, stanza, (Arc::clone(&inside), 0), actions);
             }
         });

@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use super::connecting::How;
 use super::{ClassicHandle, ClassicStream, Consigner};
+use crate::host_connection::strand;
 use crate::local_link::{
     AnswerServer, LocalHandle, Origin, ServerEnded, ServerOpen, ServerUp, ToRoute, bounce_to_sender, hand_back,
 };
@@ -148,6 +149,13 @@ impl ClassicStream {
             Origin::Host(_) | Origin::Classic(_) => {
                 hand_back(&self.shared, origin, *n, stanza, UndeliveredReason::of(condition));
             }
+        }
+    }
+
+    /// The Router finds another way, or says that there is none.
+    pub(super) fn reroute(&self, stanzas: Vec<Bytes>) {
+        if let Some(Parent::Router(router)) = &self.parent {
+            strand(router, stanzas);
         }
     }
 

@@ -82,6 +82,8 @@ pub enum Action<O = ()> {
     Down(Pair, String, Vec<(Bytes, O)>),
     /// A stanza is not sent: why.
     Bounce(Bytes, O, Condition, String),
+    /// A stanza of a pair that was told to be down: it came before that was heard of.
+    Reroute(Bytes, O),
     /// A stanza of the other side went no further; it was answered where it may be.
     Refused(&'static str),
     /// Our side ends, behind what may be sent; the other side is heard until it has ended its own.
@@ -121,8 +123,10 @@ struct Sender {
 /// Whether a pair may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sending {
-    /// Nobody has asked yet, or it was refused.
+    /// Nobody has asked yet.
     New,
+    /// It was refused; nobody asks again before [`ServerStream::forgive`].
+    Refused,
     /// The other side was sent a key, and has until then.
     Asked(Instant),
     /// It may.
@@ -228,8 +232,23 @@ impl<O> ServerStream<O> {
         self.push_own(Ack::Enable.to_element().to_bytes(SERVER), actions);
     }
 
+    /// A pair that was refused is asked for again with its next stanza.
+    pub fn forgive(&mut self, pair: &Pair) {
+        let state = self.slots.get(pair).map(|slot| &mut self.senders[*slot as usize].state);
+        if let Some(state @ Sending::Refused) = state {
+            *state = Sending::New;
+        }
+    }
+
+    fn is_refused(&self, pair: &Pair) -> bool {
+        self.slots.get(pair).is_some_and(|slot| self.senders[*slot as usize].state == Sending::Refused)
+    }
+
     /// Sends a stanza of `pair`, or lets it wait for the pair to be let in.
     pub fn send(&mut self, now: Instant, pair: &Pair, stanza: Bytes, origin: O, actions: &mut Vec<Action<O>>) {
+        if self.is_refused(pair) {
+            return actions.push(Action::Reroute(stanza, origin));
+        }
         if self.setting.max_bytes.is_some_and(|max| stanza.len() > max) {
             let text = "the other server does not take stanzas of this size";
             return actions.push(Action::Bounce(stanza, origin, Condition::PolicyViolation, text.to_owned()));
@@ -250,7 +269,7 @@ impl<O> ServerStream<O> {
         self.look.get_or_insert(now + self.setting.limits.stanza_wait);
         match self.senders[slot as usize].state {
             Sending::New => self.ask(now, pair, actions),
-            Sending::Asked(_) => (),
+            Sending::Asked(_) | Sending::Refused => (),
             Sending::Granted => actions.push(Action::Write),
         }
     }

@@ -158,8 +158,12 @@ fn a_verdict_that_does_not_come_is_not_waited_for() {
     ours.stream.handle_timeout(at, &mut actions);
     assert!(matches!(&actions[..], [Action::Down(down, _, back)] if *down == pair && back.len() == 1), "{actions:?}");
     assert_eq!(ours.stream.deadline(), None);
-    let after = ours.send(&pair, message("saramago.lit", "pessoa.lit", "2"));
-    assert_eq!(after, [], "it is asked for again");
+    let stanza = message("saramago.lit", "pessoa.lit", "2");
+    assert_eq!(ours.send(&pair, stanza.clone()), [Action::Reroute(stanza.clone(), ())], "by another way, if any");
+    ours.stream.forgive(&pair);
+    ours.says();
+    assert_eq!(ours.send(&pair, stanza), []);
+    assert!(ours.says().starts_with("<db:result"), "it is asked for again");
 }
 
 #[test]

@@ -238,7 +238,7 @@ impl<O> ServerStream<O> {
         let Some(&slot) = self.slots.get(&pair) else { return };
         match self.senders[slot as usize].state {
             Sending::Asked(_) => (),
-            Sending::New | Sending::Granted => return,
+            Sending::New | Sending::Granted | Sending::Refused => return,
         }
         let why = match outcome {
             Outcome::Valid => return self.open(slot, actions),

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Action, Sender, Sending, ServerStream};
+use super::{Action, Peer, Sender, Sending, ServerStream};
 use crate::limits::DIALBACK_WAIT;
 use crate::mux::Slot;
 use crate::stanza_error::Condition;
@@ -28,10 +28,14 @@ impl<O> ServerStream<O> {
         }
     }
 
-    /// The pair may not send: what waits for it goes back.
+    /// The pair may not send: what waits for it goes back. What is on its way here goes back as well, where
+    /// there are other ways: to a server of ours this stream is the only one.
     pub(super) fn refuse(&mut self, slot: Slot, why: String, actions: &mut Vec<Action<O>>) {
         let Sender { pair, state, .. } = &mut self.senders[slot as usize];
-        *state = Sending::New;
+        *state = match self.setting.peer {
+            Peer::Remote => Sending::Refused,
+            Peer::Own(_) => Sending::New,
+        };
         let waiting = self.mux.take(slot).into_iter().map(|parcel| (parcel.bytes, parcel.origin));
         actions.push(Action::Down(pair.clone(), why, waiting.collect()));
     }
@@ -41,7 +45,7 @@ impl<O> ServerStream<O> {
         let mut oldest: Option<Instant> = None;
         for (slot, sender) in (0..).zip(&self.senders) {
             let why = match sender.state {
-                Sending::New | Sending::Asked(_) => {
+                Sending::New | Sending::Asked(_) | Sending::Refused => {
                     "the other server has not let the domain in within the time to wait"
                 }
                 Sending::Granted => "the other server does not read",
