@@ -97,12 +97,13 @@ impl NameServer {
         self.zone().remove(domain);
     }
 
-    /// Every question about `domain` is answered SERVFAIL until [`recover`](Self::recover).
+    /// Every question about `domain`, or about this one name such as `_xmpp-federation._tcp.pessoa.lit`, is
+    /// answered SERVFAIL until [`recover`](Self::recover).
     pub fn fail(&self, domain: &str) {
         self.zone().fail(domain);
     }
 
-    /// No question about `domain` is answered until [`recover`](Self::recover).
+    /// No question about `domain`, or about this one name, is answered until [`recover`](Self::recover).
     pub fn silence(&self, domain: &str) {
         self.zone().silence(domain);
     }

@@ -66,6 +66,16 @@ async fn a_domain_fails_until_it_recovers_and_others_do_not() {
 }
 
 #[tokio::test]
+async fn one_name_of_a_domain_may_fail() {
+    let server = start();
+    server.fail("_xmpp-server._tcp.pessoa.lit");
+    assert!(resolver(&server).srv("_xmpp-server._tcp", "pessoa.lit").await.is_err());
+    assert!(resolver(&server).srv(SERVICE, "pessoa.lit").await.is_ok());
+    server.recover("_xmpp-server._tcp.pessoa.lit");
+    assert!(resolver(&server).srv("_xmpp-server._tcp", "pessoa.lit").await.is_ok());
+}
+
+#[tokio::test]
 async fn a_silenced_domain_is_asked_for_and_not_answered() {
     let server = start();
     server.silence("pessoa.lit");

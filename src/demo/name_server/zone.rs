@@ -140,7 +140,7 @@ impl Zone {
     }
 
     fn find(&self, name: &str) -> Found {
-        match self.faults.get(owner(name)) {
+        match self.faults.get(name).or_else(|| self.faults.get(owner(name))) {
             Some(Fault::Fail) => return Found::Failure,
             Some(Fault::Silence) => return Found::Silence,
             None => {}
