@@ -8,6 +8,7 @@ mod failures;
 pub(crate) mod ground;
 mod inbound;
 mod outbound;
+mod policies;
 mod records;
 mod sharing;
 mod strangers;

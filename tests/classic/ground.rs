@@ -8,8 +8,11 @@ use heteronym::demo::authority::{Authority, Issued, KeyKind, Request};
 use heteronym::demo::name_server::{NameServer, Zone};
 use tempfile::TempDir;
 
+use crate::support::domain::Domain;
+use crate::support::host::Host;
 use crate::support::http::post;
 use crate::support::local::Local;
+use crate::support::name;
 use crate::support::router::Running;
 use crate::support::server::Server;
 
@@ -129,6 +132,23 @@ impl Ground {
         let server = Server::new(&certificates).await;
         domains.iter().for_each(|domain| self.publish(domain, &server));
         server
+    }
+
+    /// A peer host with a good certificate and an address.
+    pub(crate) async fn host(&self, called: &str) -> Host {
+        let host = Host::new(called, &self.issue(called)).await;
+        self.names.set_addresses(called, vec!["127.0.0.1".parse().unwrap()]);
+        host
+    }
+
+    /// The federation record of `domain` names `host` from now on.
+    pub(crate) fn federate(&self, domain: &str, host: &Host) {
+        self.names.set_srv(domain, vec![(0, 0, host.port(), host.name.to_string())]);
+    }
+
+    /// The domain of a peer host, with a good certificate.
+    pub(crate) fn domain_of(&self, domain: &str, host: &Host) -> Domain {
+        Domain::new(name(domain), host.name.clone(), &self.issue(domain))
     }
 
     /// Records of `domain`: the service, priority, weight and server of each.
