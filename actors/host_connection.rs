@@ -343,7 +343,7 @@ fn stream_config(config: &Config) -> HostStreamConfig {
         hosted: Arc::clone(&config.hosted),
         limits: config.limits.clone(),
         activation_lifetime: config.activation_lifetime,
-        denied: Arc::clone(&config.denied),
+        policies: Arc::clone(&config.policies),
     }
 }
 

@@ -32,7 +32,7 @@ use heteronym_proto::now::Now;
 use heteronym_proto::registry::DelegationPolicy;
 use heteronym_proto::routes::Routes;
 use heteronym_proto::shown::Jids;
-use heteronym_proto::way::{Circumstances, Policy};
+use heteronym_proto::way::{Circumstances, Policies, Policy};
 
 pub use shell::Gauge;
 
@@ -61,12 +61,8 @@ pub struct Config {
     pub peers: HashMap<Name, Vec<SocketAddr>>,
     /// How much of a user's address a log line may show.
     pub jids: Jids,
-    /// Remote domains that are not federated with.
-    pub denied: Arc<std::collections::HashSet<Name>>,
-    /// Whether federation is used, for remote domains that `policies` does not name.
-    pub policy: Policy,
-    /// The same for single remote domains.
-    pub policies: HashMap<Name, Policy>,
+    /// Whether federation is used, by remote domain.
+    pub policies: Arc<Policies>,
     /// Classic S2S.
     pub classic: Classic,
 }
@@ -83,7 +79,7 @@ impl Config {
     /// Whether federation is used for a remote domain.
     #[must_use]
     pub fn policy(&self, domain: &Name) -> Policy {
-        self.policies.get(domain).copied().unwrap_or(self.policy)
+        self.policies.of(domain)
     }
 }
 

@@ -296,7 +296,7 @@ pub(crate) fn actors_config(config: &Config, before: &[LocalConfig]) -> ActorsCo
             None => locals.push(told),
         }
     }
-    let off = config.federation.domains.iter().filter(|(_, policy)| **policy == Policy::Off);
+    let policies = config.federation.domains.iter().map(|(domain, of)| (domain.clone(), policy(*of)));
     ActorsConfig {
         host: config.host.name.clone(),
         source: config.host.source.clone(),
@@ -309,9 +309,7 @@ pub(crate) fn actors_config(config: &Config, before: &[LocalConfig]) -> ActorsCo
         activation_lifetime: config.federation.activation_lifetime,
         pin: config.federation.pin,
         peers: config.peers.iter().map(|(name, peer)| (name.clone(), peer.addresses.clone())).collect(),
-        denied: Arc::new(off.map(|(domain, _)| domain.clone()).collect()),
-        policy: policy(config.federation.policy),
-        policies: config.federation.domains.iter().map(|(domain, of)| (domain.clone(), policy(*of))).collect(),
+        policies: Arc::new(way::Policies::new(policy(config.federation.policy), policies)),
         classic: Classic { enabled: config.classic.enabled, dialback: config.classic.dialback },
     }
 }

@@ -1,5 +1,8 @@
 //! Which way the stanzas for a remote domain take: a link, classic S2S, or back (protocol §2).
 
+use std::collections::HashMap;
+
+use crate::name::Name;
 use crate::registry::{Service, Target};
 use crate::stanza_error::Condition;
 
@@ -13,6 +16,27 @@ pub enum Policy {
     Require,
     /// Classic S2S and nothing else.
     Off,
+}
+
+/// The policy for all remote domains, and for those that have one of their own.
+#[derive(Clone, Debug, Default)]
+pub struct Policies {
+    of_all: Policy,
+    of: HashMap<Name, Policy>,
+}
+
+impl Policies {
+    /// `of_all` for every domain that `of` does not name.
+    #[must_use]
+    pub fn new(of_all: Policy, of: impl IntoIterator<Item = (Name, Policy)>) -> Self {
+        Self { of_all, of: of.into_iter().collect() }
+    }
+
+    /// That of a domain.
+    #[must_use]
+    pub fn of(&self, domain: &Name) -> Policy {
+        self.of.get(domain).copied().unwrap_or(self.of_all)
+    }
 }
 
 /// What counts besides the look-up.
@@ -122,6 +146,17 @@ mod tests {
             Way::Back(condition, _) => Some(*condition),
             Way::Federation(_) | Way::Classic(_) => None,
         }
+    }
+
+    #[test]
+    fn a_domains_own_policy_counts_before_that_of_all() {
+        let name = |text| Name::parse(text).unwrap();
+        let policies = Policies::new(Policy::Off, [(name("pessoa.lit"), Policy::Require)]);
+        assert_eq!(
+            (policies.of(&name("pessoa.lit")), policies.of(&name("campos.lit"))),
+            (Policy::Require, Policy::Off)
+        );
+        assert_eq!(Policies::default().of(&name("pessoa.lit")), Policy::Prefer);
     }
 
     #[test]

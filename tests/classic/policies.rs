@@ -1,7 +1,7 @@
 //! Federation or classic S2S: what the policy of a domain allows, in both directions, and what is done where
 //! its host is not to be found or reached.
 
-use heteronym_proto::control::About;
+use heteronym_proto::control::{About, Control};
 use heteronym_proto::pairs::PairState;
 use heteronym_proto::refusal::Refusal;
 use heteronym_proto::status::Via;
@@ -227,6 +227,27 @@ async fn a_host_that_refuses_the_pair_never_leads_to_classic() {
         ground.local.expect_error("again", condition).await;
         assert!(!server.has_been_dialled().await, "{refusal:?}");
         drop(link);
+        ground.end().await;
+    }
+}
+
+/// Federation is off for the domain: its host gets the refusal that says so, its server comes in by classic.
+#[tokio::test]
+async fn where_federation_is_off_a_host_is_refused_and_a_server_let_in() {
+    for more in [policy("off"), "[federation]\npolicy = 'off'".to_owned()] {
+        let (mut ground, host, server) = both(&more).await;
+        let pessoa = ground.domain_of("pessoa.lit", &host);
+        let mut link = host.dial(&ground.router).await;
+        link.settle().await;
+        let theirs = link.meet(&pessoa, "saramago.lit").await;
+        let asking = link.asking(&pessoa, &theirs);
+        link.control(&Control::Request(asking.request.clone())).await;
+        link.expect_refused(&asking.about(), "not-allowed", "policy").await;
+        let mut stream = server.dial(ground.s2s(), "pessoa.lit", "saramago.lit").await;
+        stream.authenticate("pessoa.lit", "saramago.lit").await;
+        stream.tell(ANA, JOSE, "in").await;
+        ground.local.expect("in").await;
+        drop((link, stream));
         ground.end().await;
     }
 }

@@ -17,6 +17,7 @@ use crate::now::Now;
 use crate::pair::Pair;
 use crate::pairs::{Active, Run};
 use crate::refusal::Refusal;
+use crate::way::Policy;
 
 impl HostStream {
     /// Asks for a pair, as soon as its turn among our runs comes.
@@ -274,7 +275,8 @@ impl HostStream {
         if !self.config.hosted.contains(request.responder.as_str()) {
             return Err(Refusal::UnknownDomain);
         }
-        if self.config.hosted.contains(request.initiator.as_str()) || self.config.denied.contains(&request.initiator) {
+        let off = self.config.policies.of(&request.initiator) == Policy::Off;
+        if off || self.config.hosted.contains(request.initiator.as_str()) {
             return Err(Refusal::Policy);
         }
         let pair = Pair { local: request.responder.clone(), remote: request.initiator.clone() };

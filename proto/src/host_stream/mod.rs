@@ -35,6 +35,7 @@ use crate::stanza_error::Condition;
 use crate::stream_error::{Condition as StreamCondition, StreamError, farewell};
 use crate::traffic::Traffic;
 use crate::transcript::Exporter;
+use crate::way::Policies;
 
 use timers::Timers;
 
@@ -49,8 +50,8 @@ pub struct HostStreamConfig {
     pub limits: Limits,
     /// Life of an activation.
     pub activation_lifetime: Duration,
-    /// Remote domains that the policy does not federate with.
-    pub denied: Arc<HashSet<Name>>,
+    /// Where it is off, a domain is not federated with.
+    pub policies: Arc<Policies>,
 }
 
 /// A source of random bytes: the system's, or a seeded one in tests.

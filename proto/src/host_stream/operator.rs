@@ -10,6 +10,7 @@ use crate::now::Now;
 use crate::pair::Pair;
 use crate::pairs::PairRecord;
 use crate::stanza_error::Condition;
+use crate::way::Policy;
 
 /// What waits for one pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +49,7 @@ impl HostStream {
         let hosted = &self.config.hosted;
         hosted.contains(pair.local.as_str())
             && !hosted.contains(pair.remote.as_str())
-            && !self.config.denied.contains(&pair.remote)
+            && self.config.policies.of(&pair.remote) != Policy::Off
     }
 
     fn forget_pause(&mut self, now: Now, slot: Slot, out: &mut Out) {

@@ -23,6 +23,7 @@ use heteronym_proto::stanza_error::Condition;
 use heteronym_proto::stream_error::StreamError;
 use heteronym_proto::suite::KeyType;
 use heteronym_proto::transcript::Exporter;
+use heteronym_proto::way::{Policies, Policy};
 
 use crate::vault::{Certificate, Vault};
 
@@ -114,6 +115,12 @@ impl Setup {
     }
 }
 
+/// The policy is off for these domains.
+pub(crate) fn policies(denied: &[&str]) -> Arc<Policies> {
+    let off = denied.iter().map(|domain| (name(domain), Policy::Off));
+    Arc::new(Policies::new(Policy::Prefer, off))
+}
+
 impl Side {
     pub(crate) fn new(setup: Setup, peer: &str, now: Now) -> Self {
         let host = name(setup.host);
@@ -123,7 +130,7 @@ impl Side {
             hosted: Arc::new(hosted),
             limits: setup.limits,
             activation_lifetime: setup.lifetime,
-            denied: Arc::new(setup.denied.into_iter().map(name).collect()),
+            policies: policies(&setup.denied),
         };
         let mut framer = Framer::new(config.limits.stanza_bytes.max(CONTROL_BYTES));
         framer.push(BytesMut::from(HEADER));

@@ -1,6 +1,5 @@
 //! What an operator asks for, on two host streams.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use heteronym_proto::hosted::Hosted;
 use heteronym_proto::limits::Limits;
 use heteronym_proto::stanza_error::Condition;
 
-use crate::bench::{Link, MINE, name, pair};
+use crate::bench::{Link, MINE, name, pair, policies};
 
 /// The configuration of xmpp.my.isp, which serves these domains.
 fn serving(domains: &[&str], denied: &[&str]) -> HostStreamConfig {
@@ -18,7 +17,7 @@ fn serving(domains: &[&str], denied: &[&str]) -> HostStreamConfig {
         hosted: Arc::new(domains.iter().map(|domain| (name(domain), 0)).collect::<Hosted>()),
         limits: Limits::default(),
         activation_lifetime: Duration::from_secs(24 * 3600),
-        denied: Arc::new(denied.iter().map(|domain| name(domain)).collect::<HashSet<_>>()),
+        policies: policies(denied),
     }
 }
 
