@@ -29,7 +29,7 @@ const SESSION: &str = "http://jabberd.jabberstudio.org/ns/session/1.0";
 /// What an element of jabberd2's router brings.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Arrived {
-    /// What one of its users has sent, on a stream of [`IN_ROUTE`].
+    /// What one of its users has sent, in the namespace of clients, which it declares itself.
     Stanza(Bytes),
     /// A stanza of ours came back: an error for its sender, right for a host stream.
     Error(Bytes),

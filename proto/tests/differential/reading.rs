@@ -12,7 +12,7 @@ pub(crate) const HEADER: &[u8] = b"<stream:stream xmlns='jabber:server' \
 pub(crate) const END: &[u8] = b"</stream:stream>";
 const MAX_BYTES: usize = 1 << 20;
 
-/// The one element of a case as [`write`] has it, or why there is none.
+/// The one element of a case as [`write()`] has it, or why there is none.
 pub(crate) type Reading<Fault = String> = Result<String, Fault>;
 
 /// A case as the only element of a stream.
