@@ -206,7 +206,8 @@ async fn a_port_in_use_is_an_error_of_the_start() {
     let (udp, tcp) = (UdpSocket::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
     for taken in [udp.local_addr().unwrap(), tcp.local_addr().unwrap(), steered.address] {
         let listen = format!("steering_dns = ['{taken}']");
-        std::fs::write(&file, steered.world.text.replace("steering_dns = ['127.0.0.1:0']", &listen)).unwrap();
+        let text = steered.world.text.replace("steering_dns = ['127.0.0.1:0']", &listen);
+        std::fs::write(&file, text.replace(&steered.port.to_string(), "0")).unwrap();
         let mut run = Command::new(env!("CARGO_BIN_EXE_heteronym"));
         run.arg("run").arg("-c").arg(&file);
         let output = tokio::task::spawn_blocking(move || run.output()).await.unwrap().unwrap();
