@@ -35,21 +35,28 @@ impl ClassicHandle {
     /// Hands stanzas over; gives them back where there is no room. Where there is no actor any more,
     /// the parent finds another way.
     pub(crate) fn send(&self, stanzas: Vec<(Pair, Bytes)>, limits: &Limits) -> Result<(), Vec<(Pair, Bytes)>> {
-        self.post(stanzas, false, limits)
+        self.post(stanzas, None, limits)
     }
 
-    /// The same from the parent, which knows what was refused: it is to be asked for again.
-    pub(crate) fn send_anew(&self, stanzas: Vec<(Pair, Bytes)>, limits: &Limits) -> Result<(), Vec<(Pair, Bytes)>> {
-        self.post(stanzas, true, limits)
+    /// The same of one pair, from the parent, which knows that it has no better way: it is asked for, even where
+    /// it was refused before and where there are no stanzas yet.
+    pub(crate) fn open(&self, pair: &Pair, stanzas: Vec<Bytes>, limits: &Limits) -> Result<(), Vec<(Pair, Bytes)>> {
+        let stanzas = stanzas.into_iter().map(|stanza| (pair.clone(), stanza)).collect();
+        self.post(stanzas, Some(pair.clone()), limits)
     }
 
-    fn post(&self, stanzas: Vec<(Pair, Bytes)>, anew: bool, limits: &Limits) -> Result<(), Vec<(Pair, Bytes)>> {
+    fn post(
+        &self,
+        stanzas: Vec<(Pair, Bytes)>,
+        wanted: Option<Pair>,
+        limits: &Limits,
+    ) -> Result<(), Vec<(Pair, Bytes)>> {
         let bytes = stanzas.iter().map(|(_, stanza)| stanza.len()).sum();
         if self.gauge.bytes() + bytes > limits.host_queue_bytes {
             return Err(stanzas);
         }
         self.gauge.posted(bytes);
-        match self.addr.try_send(SendClassic { stanzas, bytes, anew, parent: self.parent.clone() }) {
+        match self.addr.try_send(SendClassic { stanzas, bytes, wanted, parent: self.parent.clone() }) {
             Ok(()) => Ok(()),
             Err(SendError::Closed(ended)) => {
                 drop(ended);
@@ -88,8 +95,8 @@ pub struct SendClassic {
     pub stanzas: Vec<(Pair, Bytes)>,
     /// Their bytes, as the gauge was told.
     pub bytes: usize,
-    /// Pairs that were refused are asked for again.
-    pub anew: bool,
+    /// This pair is to be let in, whatever the other server has said before.
+    pub wanted: Option<Pair>,
     pub(crate) parent: Parent,
 }
 
@@ -112,10 +119,10 @@ impl Handler<SendClassic> for ClassicStream {
         self.shared.metrics.traffic(Direction::Out, traffic);
         let inside = Arc::clone(&self.inside);
         self.with_core(ctx, |stream, actions| {
+            if let Some(pair) = &message.wanted {
+                stream.want(now, pair, actions);
+            }
             for (pair, stanza) in stanzas {
-                if message.anew {
-                    stream.forgive(&pair);
-                }
                 stream.send(now, &pair, stanza, (Arc::clone(&inside), 0), actions);
             }
         });

@@ -71,8 +71,7 @@ impl Router {
     fn hand_to_stream(&mut self, id: StreamId, pair: &Pair) {
         let Some(StreamEntry { handle, .. }) = self.streams.get(&id) else { return };
         let (stream, limits) = (handle.clone(), &self.shared.config().limits);
-        let stanzas = self.waiting.take(pair).into_iter().map(|stanza| (pair.clone(), stanza)).collect();
-        if let Err(full) = stream.send_anew(stanzas, limits) {
+        if let Err(full) = stream.open(pair, self.waiting.take(pair), limits) {
             let stanzas = full.into_iter().map(|(_, stanza)| stanza).collect();
             let text = "the connection to the other server is full";
             self.bounce(stanzas, (Condition::ResourceConstraint, "classic-queue-full"), text);

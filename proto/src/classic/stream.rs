@@ -125,7 +125,7 @@ struct Sender {
 enum Sending {
     /// Nobody has asked yet.
     New,
-    /// It was refused; nobody asks again before [`ServerStream::forgive`].
+    /// It was refused; nobody asks again before [`ServerStream::want`].
     Refused,
     /// The other side was sent a key, and has until then.
     Asked(Instant),
@@ -232,12 +232,21 @@ impl<O> ServerStream<O> {
         self.push_own(Ack::Enable.to_element().to_bytes(SERVER), actions);
     }
 
-    /// A pair that was refused is asked for again with its next stanza.
-    pub fn forgive(&mut self, pair: &Pair) {
-        let state = self.slots.get(pair).map(|slot| &mut self.senders[*slot as usize].state);
-        if let Some(state @ Sending::Refused) = state {
-            *state = Sending::New;
+    /// Asks for a pair, even if it was refused before; not where it is in, or was asked for already.
+    pub fn want(&mut self, now: Instant, pair: &Pair, actions: &mut Vec<Action<O>>) {
+        if self.is_full(pair) {
+            return;
         }
+        let slot = self.slot(pair);
+        match self.senders[slot as usize].state {
+            Sending::New | Sending::Refused => self.ask(now, pair, actions),
+            Sending::Asked(_) | Sending::Granted => (),
+        }
+    }
+
+    /// Whether there are so many pairs that this one cannot be one more.
+    fn is_full(&self, pair: &Pair) -> bool {
+        self.senders.len() >= SENDING_PAIRS && !self.slots.contains_key(pair)
     }
 
     fn is_refused(&self, pair: &Pair) -> bool {
@@ -253,7 +262,7 @@ impl<O> ServerStream<O> {
             let text = "the other server does not take stanzas of this size";
             return actions.push(Action::Bounce(stanza, origin, Condition::PolicyViolation, text.to_owned()));
         }
-        if self.senders.len() >= SENDING_PAIRS && !self.slots.contains_key(pair) {
+        if self.is_full(pair) {
             let text = "too many pairs on one connection to the other server";
             return actions.push(Action::Bounce(stanza, origin, Condition::ResourceConstraint, text.to_owned()));
         }
