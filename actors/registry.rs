@@ -179,6 +179,19 @@ impl Handler<Reconfigure> for Registry {
     }
 }
 
+/// What was remembered about a domain is forgotten.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Forget(pub Name);
+
+impl Handler<Forget> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, Forget(domain): Forget, _: &mut Self::Context) {
+        self.answers.forget(&domain);
+    }
+}
+
 /// Which hosts serve a domain?
 #[derive(Message)]
 #[rtype(result = "Found")]

@@ -15,7 +15,7 @@ mod status;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 use bytes::Bytes;
@@ -42,6 +42,7 @@ use crate::{Gauge, Shared, Sockets, now};
 
 use classic::Streams;
 use moving::Move;
+use operator::Wanted;
 
 pub use classic::{ClassicDown, ClassicEnded, ClassicOpen, ClassicUp, Ending, FindShared, Reply, Shares};
 pub use draining::Drain;
@@ -73,7 +74,7 @@ pub struct Router {
     /// The last batch of a pair that waits here: its local link sends through us until it is settled.
     unsettled: HashMap<Pair, (Entry, u64)>,
     /// Pairs that an operator wants, whether stanzas wait for them or not, and since when.
-    wanted: HashMap<Pair, Instant>,
+    wanted: HashMap<Pair, Wanted>,
     /// Which classic stream serves whom.
     remotes: Remotes,
     /// The classic streams that are open.
@@ -250,6 +251,7 @@ impl Router {
     fn wait_for_host(&mut self, pair: Pair, mut targets: Vec<Target>, ctx: &mut Context<Self>) {
         let us = self.shared.config().host.clone();
         targets.retain(|target| target.host != us);
+        self.end_pauses(&pair.remote, &targets);
         let instant = now().instant;
         let reach = |name: &Name| self.hosts.get(name).map_or(Reach::Open, |host| host.choice.reach(instant));
         let Some(first) = registry::choose(&targets, reach) else {

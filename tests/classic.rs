@@ -7,6 +7,7 @@ mod dialback;
 mod failures;
 pub(crate) mod ground;
 mod inbound;
+mod operators;
 mod outbound;
 mod policies;
 mod records;

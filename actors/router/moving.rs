@@ -60,6 +60,7 @@ impl Router {
         let Way::Federation(mut targets) = self.shared.circumstances(domain).way(service) else { return };
         let us = self.shared.config().host.clone();
         targets.retain(|target| target.host != us);
+        self.end_pauses(domain, &targets);
         let instant = now().instant;
         let reach = |name: &Name| self.hosts.get(name).map_or(Reach::Open, |host| host.choice.reach(instant));
         let Some(target) = registry::choose(&targets, reach).map(|first| targets[first].clone()) else { return };

@@ -6,12 +6,14 @@ use actix::{Handler, Message, ResponseFuture};
 use futures_util::future::join_all;
 use heteronym_proto::name::Name;
 use heteronym_proto::pair::Pair;
+use heteronym_proto::registry::Target;
 use heteronym_proto::routes::Route;
 use heteronym_proto::status::{QueuePlace, QueueStatus};
 use tracing::info;
 
 use super::Router;
 use crate::host_connection::{Decide, OfOperator};
+use crate::registry::Forget;
 use crate::{classic_stream, host_connection, local_link, now};
 
 /// Closes the connections to a peer host, in order. How many there were.
@@ -30,7 +32,9 @@ impl Handler<CloseHost> for Router {
     }
 }
 
-/// Activates a pair, whether stanzas wait for it or not; false: our domain is not served here.
+/// Activates a pair, whether stanzas wait for it or not, and whatever has failed before; one that goes by
+/// classic S2S goes over a link if its domain has a federation record by now. False: our domain is not served
+/// here.
 #[derive(Message)]
 #[rtype(result = "bool")]
 pub struct ActivatePair(pub Pair);
@@ -42,9 +46,18 @@ impl Handler<ActivatePair> for Router {
         if !self.shared.config().hosted.contains(pair.local.as_str()) {
             return false;
         }
-        if self.shared.routes.find(pair.local.as_str(), pair.remote.as_str()).is_none() {
-            info!(%pair, "an operator wants the pair");
-            self.wanted.insert(pair.clone(), now().instant);
+        let route = self.shared.routes.find(pair.local.as_str(), pair.remote.as_str());
+        if let Some(Route::Link { .. } | Route::Local { .. }) = route.as_deref() {
+            return true;
+        }
+        info!(%pair, "an operator wants the pair");
+        let _ = self.shared.registry.try_send(Forget(pair.remote.clone()));
+        self.remotes.forget_pause(&pair.remote);
+        let instant = now().instant;
+        self.wanted.insert(pair.clone(), Wanted { since: instant, at_once: true });
+        if route.is_some() {
+            self.look_for_federation(instant, ctx);
+        } else {
             self.find_way(&pair, ctx);
         }
         true
@@ -103,7 +116,29 @@ fn classic_queue((pair, count, bytes, since): (Pair, usize, usize, Instant)) -> 
     QueueStatus { place: QueuePlace::Classic, name: None, pair: Some(pair), count, bytes, oldest, why }
 }
 
+/// A pair that an operator wants.
+pub(super) struct Wanted {
+    since: Instant,
+    /// Its host is dialled without a pause.
+    at_once: bool,
+}
+
 impl Router {
+    /// The hosts of a remote domain may be dialled at once, where an operator wants that and they were not yet.
+    pub(super) fn end_pauses(&mut self, remote: &Name, targets: &[Target]) {
+        let of_remote = self.wanted.iter_mut().filter(|(pair, _)| pair.remote == *remote);
+        let mut wanted = false;
+        of_remote.for_each(|(_, of)| wanted |= std::mem::take(&mut of.at_once));
+        if !wanted {
+            return;
+        }
+        for target in targets {
+            if let Some(host) = self.hosts.get_mut(&target.host) {
+                host.choice.forget_failures();
+            }
+        }
+    }
+
     fn own_queues(&self) -> Vec<QueueStatus> {
         let instant = now().instant;
         let queues = self.waiting.queues().map(|(pair, count, bytes, since)| QueueStatus {
@@ -122,7 +157,7 @@ impl Router {
     /// wanted any longer.
     pub(super) fn give_up_wanted(&mut self, instant: Instant, wait: Duration) {
         let over: Vec<Pair> =
-            self.wanted.extract_if(|_, since| instant >= *since + wait).map(|(pair, _)| pair).collect();
+            self.wanted.extract_if(|_, wanted| instant >= wanted.since + wait).map(|(pair, _)| pair).collect();
         for pair in over.into_iter().filter(|pair| !self.waiting.contains(pair)) {
             self.hosts.values_mut().for_each(|host| drop(host.pairs.remove(&pair)));
         }

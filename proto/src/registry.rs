@@ -169,6 +169,11 @@ impl Answers {
         found
     }
 
+    /// Forgets what is known of a domain.
+    pub fn forget(&mut self, domain: &Name) {
+        self.answers.remove(domain);
+    }
+
     /// Forgets everything, failures above all.
     pub fn clear(&mut self) {
         self.answers.clear();

@@ -218,11 +218,16 @@ impl Remotes {
     /// The next attempts are made at once: an operator wants it so.
     pub fn forget_pauses(&mut self) {
         self.remotes.retain(|_, remote| {
-            (remote.pause, remote.failures, remote.again) = (None, 0, None);
-            remote.refused.clear();
-            remote.look = None;
+            remote.forget_pause();
             !remote.streams.is_empty() || remote.dialling.is_some()
         });
+    }
+
+    /// The same of one remote domain.
+    pub fn forget_pause(&mut self, remote: &Name) {
+        if let Some(remote) = self.remotes.get_mut(remote) {
+            remote.forget_pause();
+        }
     }
 
     /// Forgets pauses that are long over: names are not collected.
@@ -292,6 +297,11 @@ impl Remote {
         let until = now + pause.mul_f64(0.5 + f64::from(jitter) / 512.0);
         let failure = Failure { local: local.clone(), until, condition, why: why.to_owned() };
         self.pause.insert(failure).clone()
+    }
+
+    fn forget_pause(&mut self) {
+        (self.pause, self.failures, self.again, self.look) = (None, 0, None, None);
+        self.refused.clear();
     }
 
     fn is_forgettable(&self, now: Instant) -> bool {
