@@ -95,6 +95,19 @@ impl Ground {
         post(self.router.admin, "/api/reload", "")
     }
 
+    /// Ends the router in order; another one takes its place, with this configuration.
+    pub(crate) async fn restarted(self, text: String) -> Self {
+        let Self { authority, names, router, mut local, folder, .. } = self;
+        let draining = router.begin_drain();
+        local.wire.expect_end().await;
+        draining.ended().await;
+        let file = folder.path().join("heteronym.toml");
+        fs::write(&file, &text).unwrap();
+        let router = Running::start(Config::load(&file).unwrap());
+        let local = Local::attach(router.component, DOMAINS[0], SECRET).await;
+        Self { authority, names, router, local, folder, text }
+    }
+
     /// Where servers reach the router.
     pub(crate) fn s2s(&self) -> SocketAddr {
         self.router.s2s.unwrap()

@@ -12,7 +12,7 @@ const STRICT: &str = "<dialback xmlns='urn:xmpp:features:dialback'/>";
 
 /// The server of both remote domains with one certificate for `names`, of an authority that the router trusts or
 /// not.
-async fn server_of_both(ground: &Ground, names: &[&str], trusted: bool) -> Server {
+pub(super) async fn server_of_both(ground: &Ground, names: &[&str], trusted: bool) -> Server {
     let other = Authority::new("Somebody's").unwrap();
     let authority = if trusted { &ground.authority } else { &other };
     let issued = authority.issue(&Request::new(names.iter().copied(), KeyKind::P256)).unwrap();
