@@ -15,7 +15,14 @@
 //! | what is wrong in the file, with the host's certificate or the roots: 78 | `configuration::*` |
 //! | a domain's certificate is wrong: the router runs, the domain is refused, `check`, log and status say so | `a_domain_with_a_bad_certificate_is_refused_and_the_router_runs` |
 //! | a certificate that ends while its pairs are active ends them | `certificates::the_end_of_a_peers_certificate_ends_its_pair`, `certificates::the_end_of_an_own_certificate_ends_its_pairs_and_bounces_what_comes_later` |
+//! | `local_s2s` accepts only domains whose entry attaches so | `loopback::proofs::who_is_no_server_of_ours_is_told_so` |
+//! | a server's key is checked with the secret, or by asking back | `loopback::proofs::the_secret_proves_a_server_and_nobody_is_asked_back`, `loopback::proofs::without_a_secret_the_server_is_asked_back` |
 //! | classic S2S is used when the domain has no federation record | `classic::certificates_prove_both_servers` |
+//! | or when the look-up failed | `classic::policies::a_look_up_that_fails_leads_to_classic` |
+//! | or its host cannot be reached, TLS and SASL failures included | `classic::policies::a_host_that_cannot_be_reached_leads_to_classic` |
+//! | and the remote domain is not pinned | `classic::pins::*` |
+//! | never after the host refused | `classic::policies::a_host_that_refuses_the_pair_never_leads_to_classic` |
+//! | `require` and `off` | `classic::policies::where_federation_is_required_nothing_goes_by_classic`, `classic::policies::where_federation_is_off_a_host_is_refused_and_a_server_let_in` |
 //! | DNS failures are remembered, a reload forgets them | `operation::a_reload_forgets_failed_lookups` |
 //! | refusals are remembered, a reload forgets them | `operation::a_reload_forgets_refusals` |
 //! | `busy` is remembered as long as it says | `asking::a_busy_host_is_asked_again_and_the_stanza_arrives` |
