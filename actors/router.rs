@@ -175,10 +175,12 @@ impl Router {
         if self.moving.contains_key(pair) {
             return;
         }
-        if let Some(Route::Link { link, slot }) =
-            self.shared.routes.find(pair.local.as_str(), pair.remote.as_str()).as_deref()
-        {
-            return self.send_by(link, *slot, pair);
+        match self.shared.routes.find(pair.local.as_str(), pair.remote.as_str()).as_deref() {
+            Some(Route::Link { link, slot }) => return self.send_by(link, *slot, pair),
+            Some(Route::Classic { stream, .. }) if self.streams.contains_key(&stream.id) => {
+                return self.hand_to_stream(stream.id, pair);
+            }
+            Some(Route::Classic { .. } | Route::Local { .. }) | None => (),
         }
         if let Some(entry) = self.shared.config().hosted.entry(pair.remote.as_str()) {
             return self.route_inside(pair, entry);

@@ -86,7 +86,8 @@ impl ClassicStream {
         match self.parent.clone() {
             Some(Parent::Router(router)) => {
                 let waiting = waiting.into_iter().map(|(stanza, _)| stanza).collect();
-                let told = router.try_send(ClassicDown { id: self.id, pair, why, waiting }).is_ok();
+                let guest = self.dialled.as_ref().is_some_and(|dialled| dialled.remote != pair.remote);
+                let told = router.try_send(ClassicDown { id: self.id, pair, guest, why, waiting }).is_ok();
                 self.or_stop(told, ctx);
             }
             Some(Parent::Local(..)) => {

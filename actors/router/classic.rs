@@ -40,6 +40,12 @@ pub struct Shares {
 impl Router {
     /// Hands a pair's stanzas to a stream, or lets them wait for one.
     pub(super) fn by_classic(&mut self, pair: &Pair, instead: Arc<Instead>, ctx: &mut Context<Self>) {
+        if let Some(Route::Link { link, slot }) =
+            self.shared.routes.find(pair.local.as_str(), pair.remote.as_str()).as_deref()
+        {
+            // Its host has activated it while a stream was dialled.
+            return self.send_by(link, *slot, pair);
+        }
         match self.remotes.next(pair, now().instant) {
             Next::Use(id) if self.streams.contains_key(&id) => self.hand_to_stream(id, pair),
             Next::Use(id) => {
@@ -68,7 +74,7 @@ impl Router {
         self.remotes.dialling(&pair.remote, id);
     }
 
-    fn hand_to_stream(&mut self, id: StreamId, pair: &Pair) {
+    pub(super) fn hand_to_stream(&mut self, id: StreamId, pair: &Pair) {
         let Some(StreamEntry { handle, .. }) = self.streams.get(&id) else { return };
         let (stream, limits) = (handle.clone(), &self.shared.config().limits);
         if let Err(full) = stream.open(pair, self.waiting.take(pair), limits) {
@@ -204,6 +210,8 @@ pub struct ClassicDown {
     pub id: StreamId,
     /// The pair.
     pub pair: Pair,
+    /// The stream was dialled for another remote domain of the same server.
+    pub guest: bool,
     /// Why, for people.
     pub why: String,
     /// What waited for it, in order.
@@ -213,18 +221,21 @@ pub struct ClassicDown {
 impl Handler<ClassicDown> for Router {
     type Result = ();
 
-    fn handle(&mut self, ClassicDown { id, pair, why, waiting }: ClassicDown, ctx: &mut Self::Context) {
+    fn handle(&mut self, ClassicDown { id, pair, guest, why, waiting }: ClassicDown, ctx: &mut Self::Context) {
         self.shared.routes.remove_if(&pair, |route| match route {
             Route::Classic { stream, .. } => stream.id == id,
             Route::Link { .. } | Route::Local { .. } => false,
         });
-        if self.remotes.is_guest(&pair.remote, id) {
-            // On a stream that another domain was dialled for; it may have its own.
+        if guest {
+            // It may have a stream of its own.
             self.remotes.retire_for(&pair.remote, id);
             self.wait_again(&pair, waiting);
             let instead = Instead { why: why.clone(), not_found: Condition::RemoteServerTimeout };
             self.wait_for_stream(&pair, instead.into());
-            return self.dial_stream(&pair, Start::Dial { pair: pair.clone(), alone: true }, ctx);
+            if !self.remotes.is_dialling(&pair.remote) {
+                self.dial_stream(&pair, Start::Dial { pair: pair.clone(), alone: true }, ctx);
+            }
+            return;
         }
         let text = format!("{}: classic S2S failed: {why}", pair.remote);
         self.bounce(waiting, (Condition::RemoteServerTimeout, "classic"), &text);

@@ -46,6 +46,9 @@ impl Router {
         let movers: Vec<Name> = host.movers.drain().collect();
         movers.iter().for_each(|domain| self.move_domain(domain, ctx));
         for pair in pairs {
+            if self.moving.contains_key(&pair) {
+                continue;
+            }
             if self.wanted.remove(&pair).is_some() {
                 let _ = to.try_send(OfOperator::Activate(pair.clone()));
             }

@@ -12,6 +12,7 @@ use crate::support::http::{get_json, post};
 use crate::support::link::Link;
 use crate::support::server::{BY_DIALBACK, Classic, EXTERNAL, SM, Server};
 use crate::support::wire::Heard;
+use tokio::net::TcpStream;
 
 const PEER: &str = "xmpp.other.isp";
 const PAIR: &str = "{\"local\": \"saramago.lit\", \"remote\": \"pessoa.lit\"}";
@@ -43,9 +44,20 @@ impl Scene {
 
     /// The domain federates from now on, and an operator says so.
     async fn federate(&mut self) -> Link {
+        let tcp = self.federate_slowly().await;
+        self.link(tcp).await
+    }
+
+    /// The same up to the connection.
+    async fn federate_slowly(&mut self) -> TcpStream {
         self.ground.federate("pessoa.lit", &self.host);
         assert_eq!(post(self.ground.router.admin, "/api/pairs/activate", PAIR).0, 202);
-        let mut link = self.host.accept().await;
+        self.host.accept_tcp().await
+    }
+
+    /// And from there.
+    async fn link(&mut self, tcp: TcpStream) -> Link {
+        let mut link = self.host.let_in(tcp).await;
         link.settle().await;
         link
     }
@@ -237,4 +249,53 @@ async fn a_domain_that_shared_the_stream_keeps_to_classic() {
     link.serve(&scene.pessoa).await;
     link.expect("first").await;
     scene.ends_federated(link).await;
+}
+
+/// While the link is dialled the stream carries the pair still: an answer of ours is no exception, and opens no
+/// second way.
+#[tokio::test]
+async fn an_answer_of_ours_goes_where_the_pairs_stanzas_go() {
+    let mut scene = Scene::new().await;
+    let mut inbound = scene.server.dial(scene.ground.s2s(), "pessoa.lit", "saramago.lit").await;
+    inbound.authenticate("pessoa.lit", "saramago.lit").await;
+    let tcp = scene.federate_slowly().await;
+    let body = "x".repeat(300_000);
+    inbound.wire.send(format!("<message from='{ANA}' to='{JOSE}' id='large'><body>{body}</body></message>")).await;
+    let error = scene.stream.wire.element().await;
+    assert_eq!((error.attr("type"), error.attr("id")), (Some("error"), Some("large")));
+    scene.ground.local.tell(JOSE, ANA, "before").await;
+    scene.stream.expect("before").await;
+    let mut link = scene.link(tcp).await;
+    waits(&mut scene).await;
+    scene.stream.wire.send(END).await;
+    link.serve(&scene.pessoa).await;
+    comes(&mut link).await;
+    scene.ends_federated(link).await;
+}
+
+/// Its host activates the pair while a stream is dialled for it: there is a better way, whatever comes of the dial.
+#[tokio::test]
+async fn what_waits_for_a_stream_goes_by_the_link_that_came_first() {
+    for opens in [true, false] {
+        let mut ground = Ground::new("").await;
+        let (host, server) = (ground.host(PEER).await, ground.server("pessoa.lit").await);
+        let pessoa = ground.domain_of("pessoa.lit", &host);
+        ground.local.tell(JOSE, ANA, "1").await;
+        let tcp = server.accept_tcp().await;
+        ground.federate("pessoa.lit", &host);
+        assert_eq!(ground.reload(&ground.text).0, 200);
+        let mut link = host.dial(&ground.router).await;
+        link.settle().await;
+        link.activate(&pessoa, "saramago.lit").await;
+        if opens {
+            server.answer(tcp, EXTERNAL).await.let_in("").await;
+        } else {
+            drop(tcp);
+        }
+        link.expect("1").await;
+        ground.local.tell(JOSE, ANA, "2").await;
+        link.expect("2").await;
+        drop(link);
+        ground.end().await;
+    }
 }

@@ -232,3 +232,24 @@ async fn a_shared_stream_that_ends_is_replaced_for_everybody() {
     drop(stream);
     ground.end().await;
 }
+
+/// Both of our domains are refused on another domain's stream at once.
+#[tokio::test]
+async fn every_pair_of_a_guest_that_is_refused_gets_a_stream_of_its_own() {
+    let mut ground = Ground::new("").await;
+    let server = server_of_both(&ground, &BOTH, true).await;
+    let mut stream = first_stream(&mut ground, &server, BY_DIALBACK).await;
+    for (from, domain, id) in [(JOSE, "saramago.lit", "jose"), (RUI, "chat.saramago.lit", "rui")] {
+        ground.local.tell(from, ALVARO, id).await;
+        stream.expect_key(domain, "campos.lit").await;
+    }
+    stream.judge_key("saramago.lit", "campos.lit", "error").await;
+    stream.judge_key("chat.saramago.lit", "campos.lit", "error").await;
+    let mut own = server.accept(BY_DIALBACK).await;
+    own.take_key("saramago.lit", "campos.lit").await;
+    own.expect("jose").await;
+    own.take_key("chat.saramago.lit", "campos.lit").await;
+    own.expect("rui").await;
+    drop((stream, own));
+    ground.end().await;
+}

@@ -75,8 +75,6 @@ struct Stream {
     since: Instant,
     /// Whether further pairs may be let in by dialback.
     grows: bool,
-    /// It was dialled for another remote domain of the same server (target multiplexing).
-    guest: bool,
     /// Our domains that it carries already.
     locals: Vec<Name>,
 }
@@ -141,7 +139,7 @@ impl Remotes {
         match remote.streams.iter_mut().find(|stream| stream.id == id) {
             Some(stream) if stream.locals.contains(&pair.local) => (),
             Some(stream) => stream.locals.push(pair.local.clone()),
-            None => remote.streams.push(Stream { id, since, grows, guest: false, locals: vec![pair.local.clone()] }),
+            None => remote.streams.push(Stream { id, since, grows, locals: vec![pair.local.clone()] }),
         }
     }
 
@@ -152,15 +150,8 @@ impl Remotes {
             remote.dialling = None;
         }
         if !remote.streams.iter().any(|stream| stream.id == other) {
-            remote.streams.push(Stream { id: other, since, grows: true, guest: true, locals: Vec::new() });
+            remote.streams.push(Stream { id: other, since, grows: true, locals: Vec::new() });
         }
-    }
-
-    /// Whether a remote domain uses this stream as another domain's guest.
-    #[must_use]
-    pub fn is_guest(&self, remote: &Name, id: StreamId) -> bool {
-        let streams = self.remotes.get(remote).into_iter().flat_map(|of| &of.streams);
-        streams.into_iter().any(|stream| stream.id == id && stream.guest)
     }
 
     /// Whether any remote domain uses this stream.
@@ -404,9 +395,8 @@ mod tests {
         remotes.dialling(&name("pessoa.lit"), 2);
         remotes.shared(&pair("a.lit"), 2, 1, now);
         assert_eq!(remotes.next(&pair("a.lit"), now), Next::Use(1));
-        assert!(remotes.is_guest(&name("pessoa.lit"), 1));
         remotes.opened(&pair("a.lit"), 1, true, now);
-        assert!(remotes.is_guest(&name("pessoa.lit"), 1) && remotes.pairs(&name("pessoa.lit")).len() == 1);
+        assert_eq!(remotes.pairs(&name("pessoa.lit")).len(), 1);
         remotes.retire_for(&name("pessoa.lit"), 1);
         assert_eq!(remotes.next(&pair("a.lit"), now), Next::Dial, "where the host does not want it");
     }
