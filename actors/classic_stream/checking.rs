@@ -28,6 +28,8 @@ use crate::{Loopback, Shared};
 impl ClassicStream {
     pub(super) fn check(&mut self, ends: Ends, key: String, ctx: &mut Context<Self>) {
         let (shared, chain, id) = (self.shared.clone(), self.chain.clone(), self.stream_id.clone());
+        // A stream that we dialled was named by the other side: by what an old key of anybody is good for.
+        let id_is_ours = self.dialled.is_none();
         let entry = match &self.parent {
             Some(Parent::Local(entry, _)) => Some(*entry),
             Some(Parent::Router(_)) | None => None,
@@ -35,7 +37,7 @@ impl ClassicStream {
         let checked = async move {
             let loopback = entry.and_then(|entry| shared.config().locals.get(entry)?.attach.loopback().cloned());
             let outcome = match (entry, loopback) {
-                (None, _) => check_remote(&shared, &chain, &ends, id, key).await,
+                (None, _) => check_remote(&shared, &chain, &ends, id_is_ours.then_some((id, key))).await,
                 (Some(_), Some(loopback)) => check_own(&shared, &loopback, &ends, id, key).await,
                 (Some(_), None) => Outcome::Error(Condition::NotAllowed),
             };
@@ -48,16 +50,21 @@ impl ClassicStream {
     }
 }
 
-async fn check_remote(shared: &Shared, chain: &[Vec<u8>], ends: &Ends, id: String, key: String) -> Outcome {
+async fn check_remote(
+    shared: &Shared,
+    chain: &[Vec<u8>],
+    ends: &Ends,
+    id_and_key: Option<(String, String)>,
+) -> Outcome {
     let admission = shared.circumstances(&ends.from).admission();
     if matches!(admission, Admission::Never(_)) {
         return Outcome::Error(Condition::PolicyViolation);
     }
-    match (judge(shared, chain, &ends.from).await, admission) {
-        (Ok(()), _) => Outcome::Valid,
-        (Err(_), Admission::Anyhow) => answered(ends, ask_remote(shared, ends, id, key)).await,
-        (Err(why), Admission::ByCertificate | Admission::Never(_)) => {
-            info!(domain = %ends.from, why, "a domain that was activated lately may not come by dialback");
+    match (judge(shared, chain, &ends.from).await, admission, id_and_key) {
+        (Ok(()), ..) => Outcome::Valid,
+        (Err(_), Admission::Anyhow, Some((id, key))) => answered(ends, ask_remote(shared, ends, id, key)).await,
+        (Err(why), Admission::ByCertificate | Admission::Never(_), _) | (Err(why), Admission::Anyhow, None) => {
+            info!(domain = %ends.from, why, "the domain may not come by dialback: it is pinned, or the stream is ours");
             Outcome::Error(Condition::PolicyViolation)
         }
     }

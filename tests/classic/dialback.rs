@@ -1,7 +1,11 @@
 //! Dialback (XEP-0220) where it fails, and the router as the server that is asked.
 
+use heteronym_proto::dialback::{DialbackSecret, Ends};
+use heteronym_proto::stream_error::Condition;
+
 use super::ground::{ANA, Ground, JOSE};
-use crate::support::server::{BY_DIALBACK, Classic, DIALBACK, Server};
+use crate::support::name;
+use crate::support::server::{BY_DIALBACK, Classic, DIALBACK, EXTERNAL, Server};
 
 const STANZAS: &str = "urn:ietf:params:xml:ns:xmpp-stanzas";
 
@@ -155,7 +159,31 @@ async fn who_only_asks_may_send_nothing() {
     let mut asking = stranger(&ground, &server).await;
     asking.verify("pessoa.lit", "saramago.lit", "x", "y").await;
     asking.tell(ANA, JOSE, "in").await;
-    asking.wire.expect_error(heteronym_proto::stream_error::Condition::NotAuthorized).await;
+    asking.wire.expect_error(Condition::NotAuthorized).await;
     ground.is_quiet().await;
     ground.end().await;
+}
+
+/// The id of a stream is its receiving server's (XEP-0220 §2.1.1). On a stream that we have dialled the other side
+/// made it, and may have made it what an old key of somebody else is good for.
+#[tokio::test]
+async fn a_key_on_a_stream_that_we_dialled_proves_nobody() {
+    for offers in ["", BY_DIALBACK] {
+        let mut ground = Ground::new("").await;
+        let server = ground.server("pessoa.lit").await;
+        let victim = ground.stranger("victim.lit").await.with_secret("victim's");
+        ground.local.tell(JOSE, ANA, "out").await;
+        let mut stream = server.accept(EXTERNAL).await;
+        stream.let_in(offers).await;
+        stream.expect("out").await;
+        let ends = Ends { from: name("victim.lit"), to: name("saramago.lit") };
+        let key = DialbackSecret::new("victim's").key(&ends, "restarted");
+        stream.wire.send(format!("<db:result from='victim.lit' to='saramago.lit'>{key}</db:result>")).await;
+        stream.expect_verdict("victim.lit", "saramago.lit", "error").await;
+        assert!(!victim.has_been_dialled().await);
+        stream.tell("user@victim.lit", JOSE, "forged").await;
+        stream.wire.hear_error(Condition::NotAuthorized).await;
+        ground.is_quiet().await;
+        ground.end().await;
+    }
 }
