@@ -47,7 +47,6 @@ use connecting::{Connected, How, connect};
 
 pub use classic_handle::{ClassicHandle, SendClassic, SendToServer};
 pub use connecting::Start;
-pub use delivering::NotDelivered;
 pub use ending::EndStream;
 pub(crate) use parent::Parent;
 pub use status::{GetPairs, GetQueues};
@@ -314,7 +313,7 @@ impl ClassicStream {
                 Action::Close(error) => self.over(error, ctx),
             }
         }
-        self.deliver(deliveries, ctx);
+        self.deliver(deliveries);
         self.reroute(elsewhere);
         self.route(routed, ctx);
         if let (true, Some(link)) = (write, &self.link) {

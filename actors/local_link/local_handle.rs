@@ -10,8 +10,8 @@ use heteronym_proto::stanza_error::{Condition, bounce};
 use tracing::{debug, warn};
 
 use super::{LocalLink, ToRoute};
-use crate::classic_stream::ClassicStream;
 use crate::host_connection::HostConnection;
+use crate::router::Router;
 use crate::{Gauge, Shared};
 
 /// Bytes that may wait for one local server; beyond it stanzas are handed back as `overflow`.
@@ -65,8 +65,8 @@ pub struct Deliver {
 pub enum Origin {
     /// A host stream: it tells the number.
     Host(Addr<HostConnection>),
-    /// A classic stream: it answers with a stanza error.
-    Classic(Addr<ClassicStream>),
+    /// A classic stream, which may have ended meanwhile: the Router finds the way for a stanza error.
+    Classic(Addr<Router>),
     /// One of our own servers: the sender gets a stanza error.
     Inside,
 }

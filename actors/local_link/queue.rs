@@ -9,11 +9,12 @@ use bytes::{Bytes, BytesMut};
 use heteronym_net::wire::Source;
 use heteronym_proto::control::UndeliveredReason;
 use heteronym_proto::jabberd2::in_route;
+use heteronym_proto::stanza_error::bounce_bytes;
 
 use super::LocalLink;
 use super::local_handle::{Deliver, Delivered, Origin, bounce_to_sender};
-use crate::classic_stream::NotDelivered;
 use crate::host_connection::Undeliverable;
+use crate::router::Reply;
 use crate::{Gauge, Shared};
 
 impl LocalLink {
@@ -144,8 +145,12 @@ pub(crate) fn hand_back(shared: &Shared, from: &Origin, n: u64, stanza: &Bytes, 
         Origin::Host(from) => {
             let _ = from.try_send(Undeliverable { n, reason });
         }
-        Origin::Classic(from) => {
-            let _ = from.try_send(NotDelivered(stanza.clone(), reason));
+        Origin::Classic(router) => {
+            let (condition, text) = reason.told();
+            shared.metrics.stanza_error(condition.as_str(), "classic");
+            if let Some(error) = bounce_bytes(stanza, condition, text) {
+                let _ = router.try_send(Reply(error));
+            }
         }
         Origin::Inside => {
             let (condition, text) = reason.told();

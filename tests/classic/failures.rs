@@ -2,7 +2,7 @@
 
 use heteronym_proto::element::Element;
 use heteronym_proto::pairs::PairState;
-use heteronym_proto::status::Via;
+use heteronym_proto::status::{LocalState, Via};
 
 use super::ground::{ANA, Ground, JOSE, STARTTLS};
 use crate::support::http::get_json;
@@ -255,4 +255,26 @@ async fn errors_and_results_that_cannot_be_sent_are_not_answered() {
     assert_eq!((error.name(), error.attr("id"), error.attr("type")), ("iq", Some("g"), Some("error")));
     assert!(format!("{error:?}").contains(STANZAS) && !format!("{error:?}").contains(DIALBACK));
     ground.end().await;
+}
+
+/// The stream that a stanza came by has ended before our server was given up.
+#[tokio::test]
+async fn who_has_ended_its_stream_is_told_what_could_not_be_delivered() {
+    let ground = Ground::new("[limits]\nlocal_link_grace = '1s'").await;
+    let server = ground.server("pessoa.lit").await;
+    let mut inbound = server.dial(ground.s2s(), "pessoa.lit", "saramago.lit").await;
+    inbound.authenticate("pessoa.lit", "saramago.lit").await;
+    let Ground { router, local, names, folder, .. } = ground;
+    drop(local);
+    router.status_until("its end", |status| status.locals.iter().all(|local| local.state != LocalState::Up)).await;
+    inbound.tell(ANA, JOSE, "undelivered").await;
+    inbound.wire.send("</stream:stream>").await;
+    inbound.wire.expect_end().await;
+    let mut stream = server.accept(EXTERNAL).await;
+    stream.let_in("").await;
+    let error = stream.wire.element().await;
+    assert_eq!((error.attr("type"), error.attr("id")), (Some("error"), Some("undelivered")));
+    drop(stream);
+    router.drain().await;
+    drop((names, folder));
 }
