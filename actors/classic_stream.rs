@@ -30,10 +30,12 @@ use heteronym_proto::classic::remotes::StreamId;
 use heteronym_proto::classic::stream::{Action, Peer, ServerStream, Setting};
 use heteronym_proto::framer::Framer;
 use heteronym_proto::limits::{UNAUTHENTICATED_BYTES, UNAUTHENTICATED_TOTAL};
+use heteronym_proto::name::Name;
 use heteronym_proto::pair::Pair;
 use heteronym_proto::routes::Route;
 use heteronym_proto::stanza_error::Condition;
 use heteronym_proto::stream_error::{Condition as StreamCondition, StreamError};
+use heteronym_proto::way::Admission;
 use tokio::sync::Notify;
 use tracing::debug;
 
@@ -409,6 +411,8 @@ impl Handler<Reconfigure> for ClassicStream {
         if self.trusted {
             self.framer.set_max_bytes(limits.stanza_bytes);
         }
-        self.with_core(ctx, |stream, _| stream.reconfigure(hosted, limits, dialback));
+        let shared = self.shared.clone();
+        let may_speak = |domain: &Name| !matches!(shared.circumstances(domain).admission(), Admission::Never(_));
+        self.with_core(ctx, |stream, _| stream.reconfigure(hosted, limits, dialback, may_speak));
     }
 }

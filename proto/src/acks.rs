@@ -92,6 +92,12 @@ impl<T> Unacknowledged<T> {
         Ok(self.waiting.drain(..new))
     }
 
+    /// What has been sent for the longest time.
+    #[must_use]
+    pub fn first(&self) -> Option<&T> {
+        self.waiting.front()
+    }
+
     /// How many are not acknowledged.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -108,6 +108,9 @@ pub const UNPROVEN_PAIRS: usize = 4 * PENDING_ACTIVATIONS;
 pub const HELD_DOMAINS: usize = 1 << 16;
 /// How long a verdict on a dialback key may take: the other side looks names up and connects for it.
 pub const DIALBACK_WAIT: Duration = Duration::from_secs(30);
+/// A server that offers acknowledgements has this many times the time that a stanza may wait; one that does not
+/// acknowledge by then has not taken what it was sent.
+pub const ACKNOWLEDGED_WITHIN: u32 = 2;
 /// Remote domains that one classic stream may prove; each is a name and a check of its own.
 pub const PROVED_DOMAINS: usize = 4096;
 /// Checks of dialback keys under way for one classic stream: each looks names up and connects, on the word

@@ -5,6 +5,7 @@ use heteronym_proto::control::{About, Control};
 use heteronym_proto::pairs::PairState;
 use heteronym_proto::refusal::Refusal;
 use heteronym_proto::status::Via;
+use heteronym_proto::stream_error::Condition;
 use tokio::net::TcpListener;
 
 use super::ground::{ANA, Ground, JOSE, ROUTER, STARTTLS};
@@ -286,4 +287,38 @@ async fn both_directions_open_no_way_out_for_a_domain_with_a_record() {
     assert!(!server.has_been_dialled().await);
     drop((link, stream));
     ground.end().await;
+}
+
+/// pessoa.lit has come in by its certificate, and a reload changes what that is worth.
+async fn is_not_heard_after_a_reload(change: impl Fn(&Ground) -> String) {
+    let mut ground = Ground::new("").await;
+    let server = ground.server("pessoa.lit").await;
+    let mut stream = server.dial(ground.s2s(), "pessoa.lit", "saramago.lit").await;
+    stream.authenticate("pessoa.lit", "saramago.lit").await;
+    stream.tell(ANA, JOSE, "in").await;
+    ground.local.expect("in").await;
+    let text = change(&ground);
+    let answer = ground.reload(&text);
+    assert_eq!(answer.0, 200, "{answer:?}");
+    stream.tell(ANA, JOSE, "late").await;
+    stream.wire.expect_error(Condition::NotAuthorized).await;
+    ground.is_quiet().await;
+    ground.end().await;
+}
+
+/// On no stream, however old: it would speak for one of our own users.
+#[tokio::test]
+async fn a_domain_that_is_ours_now_is_not_heard_from_outside() {
+    is_not_heard_after_a_reload(|ground| {
+        ground.issue("pessoa.lit").write(&ground.folder.path().join("certs").join("pessoa.lit")).unwrap();
+        ground.text.replace("'chat.saramago.lit']", "'chat.saramago.lit', 'pessoa.lit']")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_domain_that_must_not_come_by_classic_any_more_is_not_heard() {
+    for more in [policy("require"), "[classic]\nenabled = false".to_owned()] {
+        is_not_heard_after_a_reload(|ground| format!("{}{more}\n", ground.text)).await;
+    }
 }

@@ -27,6 +27,8 @@ use crate::stream_error::{Condition as StreamCondition, StreamError, farewell};
 
 /// Stanzas after which the other side is asked how far it is, where something still waits.
 const ASK_AFTER: usize = 64;
+/// Pairs that are looked at where there is room for no more, in search of one that has nothing under way.
+const LOOKED_AT: usize = 64;
 
 /// Who is at the other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,12 +135,24 @@ enum Sending {
     Granted,
 }
 
+/// A stanza that was written, and that the other side has not said to have.
+#[derive(Debug)]
+struct Unheard<O> {
+    slot: Slot,
+    stanza: Bytes,
+    origin: O,
+    /// Since when it waits, for its turn and then for that.
+    since: Instant,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct ServerStream<O = ()> {
     setting: Setting,
     slots: HashMap<Pair, Slot>,
     senders: Vec<Sender>,
+    /// The pair that gives way first.
+    oldest: Slot,
     mux: Mux<O>,
     /// The pairs that the other side was sent a key for, in that order; some have their verdict.
     asked: VecDeque<(Instant, Slot)>,
@@ -148,7 +162,7 @@ pub struct ServerStream<O = ()> {
     /// Stanzas from the other side.
     received: HashMap<Pair, u64>,
     checking: HashSet<Ends>,
-    unacknowledged: Option<Unacknowledged<(Slot, Bytes, O)>>,
+    unacknowledged: Option<Unacknowledged<Unheard<O>>>,
     unacknowledged_bytes: usize,
     since_asked: usize,
     counted: Option<u32>,
@@ -165,6 +179,7 @@ impl<O> ServerStream<O> {
             setting,
             slots: HashMap::new(),
             senders: Vec::new(),
+            oldest: 0,
             asked: VecDeque::new(),
             look: None,
             proved: HashSet::new(),
@@ -179,9 +194,19 @@ impl<O> ServerStream<O> {
         }
     }
 
-    /// Other domains of ours and other bounds count from now on.
-    pub fn reconfigure(&mut self, hosted: Arc<Hosted>, limits: Limits, dialback: bool) {
+    /// Other domains of ours and other bounds count from now on. What was proved counts no more for a domain that
+    /// is ours now, or of which `may_speak` says that it must not come by such a stream.
+    pub fn reconfigure(
+        &mut self,
+        hosted: Arc<Hosted>,
+        limits: Limits,
+        dialback: bool,
+        may_speak: impl Fn(&Name) -> bool,
+    ) {
         self.mux.set_limits(limits.pair_queue_bytes, limits.host_queue_bytes);
+        if self.setting.peer == Peer::Remote {
+            self.proved.retain(|domain| may_speak(domain) && !hosted.contains(domain.as_str()));
+        }
         (self.setting.hosted, self.setting.limits, self.setting.dialback) = (hosted, limits, dialback);
     }
 
@@ -232,6 +257,28 @@ impl<O> ServerStream<O> {
         self.push_own(Ack::Enable.to_element().to_bytes(SERVER), actions);
     }
 
+    /// Makes room for one more pair on the one stream of a server of ours, which may live for months: one that has
+    /// nothing under way is forgotten, and is asked for again when it has.
+    fn make_room(&mut self, pair: &Pair) {
+        let busy = self.unacknowledged.as_ref().is_some_and(|sent| !sent.is_empty());
+        if self.setting.peer == Peer::Remote || !self.is_full(pair) || busy {
+            return;
+        }
+        for _ in 0..LOOKED_AT {
+            let slot = self.oldest;
+            self.oldest = (slot + 1) % SENDING_PAIRS as Slot;
+            let sender = &mut self.senders[slot as usize];
+            if self.mux.oldest(slot).is_none() && !matches!(sender.state, Sending::Asked(_)) {
+                self.mux.close(slot);
+                let before = std::mem::replace(&mut sender.pair, pair.clone());
+                (sender.state, sender.stanzas) = (Sending::New, 0);
+                self.slots.remove(&before);
+                self.slots.insert(pair.clone(), slot);
+                return;
+            }
+        }
+    }
+
     /// Asks for a pair, even if it was refused before; not where it is in, or was asked for already.
     pub fn want(&mut self, now: Instant, pair: &Pair, actions: &mut Vec<Action<O>>) {
         if self.is_full(pair) {
@@ -262,6 +309,7 @@ impl<O> ServerStream<O> {
             let text = "the other server does not take stanzas of this size";
             return actions.push(Action::Bounce(stanza, origin, Condition::PolicyViolation, text.to_owned()));
         }
+        self.make_room(pair);
         if self.is_full(pair) {
             let text = "too many pairs on one connection to the other server";
             return actions.push(Action::Bounce(stanza, origin, Condition::ResourceConstraint, text.to_owned()));
@@ -303,6 +351,8 @@ impl<O> ServerStream<O> {
         if !self.checking.remove(&ends) {
             return;
         }
+        let is_ours = self.setting.peer == Peer::Remote && self.setting.hosted.contains(ends.from.as_str());
+        let outcome = if is_ours { Outcome::Error(Condition::NotAllowed) } else { outcome };
         self.push_own(Dialback::Verdict { ends: ends.reversed(), outcome }.to_bytes(), actions);
         if outcome == Outcome::Valid {
             self.prove(ends.from, ends.to, actions);
@@ -348,7 +398,7 @@ impl<O> ServerStream<O> {
             senders[slot as usize].stanzas += 1;
             if let Some(sent) = unacknowledged {
                 *unacknowledged_bytes += parcel.bytes.len();
-                sent.push((slot, parcel.bytes, parcel.origin));
+                sent.push(Unheard { slot, stanza: parcel.bytes, origin: parcel.origin, since: parcel.since });
                 *since_asked += 1;
             }
         });
@@ -382,7 +432,7 @@ impl<O> ServerStream<O> {
     pub fn take_waiting(&mut self) -> Vec<(Pair, Vec<(Bytes, O)>)> {
         let mut left: Vec<Vec<(Bytes, O)>> = self.senders.iter().map(|_| Vec::new()).collect();
         let unacknowledged = self.unacknowledged.as_mut().map(Unacknowledged::take).unwrap_or_default();
-        for (slot, stanza, origin) in unacknowledged {
+        for Unheard { slot, stanza, origin, .. } in unacknowledged {
             left[slot as usize].push((stanza, origin));
         }
         for (slot, stanzas) in (0..).zip(&mut left) {

@@ -9,7 +9,7 @@ use heteronym_proto::classic::stream::{Action, Peer, ServerStream, Setting};
 use heteronym_proto::dialback::{DialbackSecret, Ends, Outcome};
 use heteronym_proto::framer::{Frame, Framer};
 use heteronym_proto::hosted::Hosted;
-use heteronym_proto::limits::Limits;
+use heteronym_proto::limits::{Limits, SENDING_PAIRS};
 use heteronym_proto::pair::Pair;
 use heteronym_proto::stanza_error::Condition;
 use heteronym_proto::stream_error::Condition as StreamCondition;
@@ -448,4 +448,41 @@ fn what_does_not_belong_ends_the_stream() {
         let [Action::Close(Some(error))] = &actions[..] else { panic!("{text}: {actions:?}") };
         assert_eq!(error.condition, condition, "{text}");
     }
+}
+
+/// A server of ours gets everything by one stream, which may live for months: whoever wrote to it once is no reason
+/// to bounce others.
+#[test]
+fn pairs_with_nothing_under_way_make_room_for_others_to_a_server_of_ours() {
+    let mut inside = End::with(Setting { peer: Peer::Own(0), ..setting(&OURS) }, false);
+    let busy = pair("busy.example", OURS[0]);
+    assert_eq!(inside.send(&busy, message("busy.example", OURS[0], "waits for its key")), []);
+    for n in 1..SENDING_PAIRS {
+        inside.stream.grant(pair(&format!("d{n}.example"), OURS[0]), &mut Vec::new());
+    }
+    inside.says();
+    for friend in ["friend.example", "other.example"] {
+        assert_eq!(inside.send(&pair(friend, OURS[0]), message(friend, OURS[0], "1")), []);
+        let said = inside.says();
+        assert!(said.starts_with("<db:result") && said.contains(&format!("'{friend}'")), "{said}");
+    }
+    assert!(inside.stream.take_waiting().iter().any(|(pair, _)| *pair == busy));
+}
+
+#[test]
+fn what_is_never_acknowledged_is_given_up_in_time() {
+    let mut ours = End::with(setting(&OURS), false);
+    let pair = pair("saramago.lit", "pessoa.lit");
+    ours.stream.grant(pair.clone(), &mut Vec::new());
+    ours.stream.count(&mut Vec::new());
+    let stanza = message("saramago.lit", "pessoa.lit", "1");
+    assert_eq!(ours.send(&pair, stanza.clone()), []);
+    ours.says();
+    let mut actions = Vec::new();
+    while let (true, Some(at)) = (actions.is_empty(), ours.stream.deadline()) {
+        ours.stream.handle_timeout(at, &mut actions);
+    }
+    let why = StreamCondition::ConnectionTimeout;
+    assert!(matches!(&actions[..], [.., Action::Close(Some(error))] if error.condition == why), "{actions:?}");
+    assert_eq!(ours.stream.take_waiting(), [(pair, vec![(stanza, ())])]);
 }

@@ -269,7 +269,7 @@ impl<O> ServerStream<O> {
 
     fn acknowledged(&mut self, h: u32, actions: &mut Vec<Action<O>>) {
         let Some(sent) = &mut self.unacknowledged else { return };
-        let bytes = sent.acknowledge(h).map(|taken| taken.map(|(_, stanza, _)| stanza.len()).sum::<usize>());
+        let bytes = sent.acknowledge(h).map(|taken| taken.map(|unheard| unheard.stanza.len()).sum::<usize>());
         match bytes {
             Ok(bytes) => self.unacknowledged_bytes -= bytes,
             Err(error) => self.fail_with(StreamCondition::UndefinedCondition, &error.to_string(), actions),

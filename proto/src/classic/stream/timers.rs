@@ -3,9 +3,11 @@
 use std::time::Instant;
 
 use super::{Action, Peer, Sender, Sending, ServerStream};
-use crate::limits::DIALBACK_WAIT;
+use crate::acks::Unacknowledged;
+use crate::limits::{ACKNOWLEDGED_WITHIN, DIALBACK_WAIT};
 use crate::mux::Slot;
 use crate::stanza_error::Condition;
+use crate::stream_error::{Condition as StreamCondition, StreamError};
 
 impl<O> ServerStream<O> {
     /// When [`Self::handle_timeout`] is to be called.
@@ -56,6 +58,12 @@ impl<O> ServerStream<O> {
             }
             oldest = oldest.into_iter().chain(self.mux.oldest(slot)).min();
         }
-        self.look = oldest.map(|since| since + wait);
+        let unheard = self.unacknowledged.as_ref().and_then(Unacknowledged::first).map(|first| first.since);
+        let unheard = unheard.map(|since| since + ACKNOWLEDGED_WITHIN * wait);
+        if unheard.is_some_and(|until| until <= now) {
+            let text = "what was sent is not acknowledged in time";
+            return self.fail(StreamError::new(StreamCondition::ConnectionTimeout, text), actions);
+        }
+        self.look = oldest.map(|since| since + wait).into_iter().chain(unheard).min();
     }
 }
