@@ -180,7 +180,7 @@ impl Router {
             Some(Route::Classic { stream, .. }) if self.streams.contains_key(&stream.id) => {
                 return self.hand_to_stream(stream.id, pair);
             }
-            Some(Route::Classic { .. } | Route::Local { .. }) | None => (),
+            Some(Route::Classic { .. } | Route::Moving | Route::Local { .. }) | None => (),
         }
         if let Some(entry) = self.shared.config().hosted.entry(pair.remote.as_str()) {
             return self.route_inside(pair, entry);

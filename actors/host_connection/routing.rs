@@ -34,7 +34,7 @@ impl HostConnection {
                     other = Some(link.clone()).filter(|link| link.id != self.id);
                     false
                 }
-                Route::Classic { .. } => true,
+                Route::Classic { .. } | Route::Moving => true,
                 Route::Local { .. } => false,
             });
         if !written {
@@ -84,6 +84,6 @@ impl Handler<TakePair> for HostConnection {
 pub(super) fn remove_route(shared: &Shared, id: LinkId, pair: &Pair) {
     shared.routes.remove_if(pair, |route| match route {
         Route::Link { link, .. } => link.id == id,
-        Route::Classic { .. } | Route::Local { .. } => false,
+        Route::Classic { .. } | Route::Moving | Route::Local { .. } => false,
     });
 }

@@ -158,7 +158,7 @@ pub(super) fn route(
                 None => outgoing.locals.push((*entry, vec![bytes])),
             }
         }
-        None => {
+        Some(Route::Moving) | None => {
             let parsed = (heteronym_proto::name::Name::parse(from), heteronym_proto::name::Name::parse(to));
             if let (Ok(local), Ok(remote)) = parsed {
                 let pair = Pair { local, remote };

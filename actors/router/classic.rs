@@ -84,7 +84,7 @@ impl Router {
         }
         let route = Route::Classic { stream, pair: pair.clone() };
         self.shared.routes.insert_unless(pair.clone(), route, |before| match before {
-            Route::Link { .. } => true,
+            Route::Link { .. } | Route::Moving => true,
             Route::Classic { .. } | Route::Local { .. } => false,
         });
         self.settle(pair);
@@ -224,7 +224,7 @@ impl Handler<ClassicDown> for Router {
     fn handle(&mut self, ClassicDown { id, pair, guest, why, waiting }: ClassicDown, ctx: &mut Self::Context) {
         self.shared.routes.remove_if(&pair, |route| match route {
             Route::Classic { stream, .. } => stream.id == id,
-            Route::Link { .. } | Route::Local { .. } => false,
+            Route::Link { .. } | Route::Moving | Route::Local { .. } => false,
         });
         if guest {
             // It may have a stream of its own.

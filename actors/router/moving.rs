@@ -91,11 +91,15 @@ impl Router {
         let route = self.shared.routes.find(pair.local.as_str(), pair.remote.as_str());
         let Some(Route::Classic { stream, .. }) = route.as_deref() else { return };
         let (id, addr) = (stream.id, stream.addr.clone());
-        info!(%pair, stream = id, "the pair goes over a link from now on");
-        self.shared.routes.remove_if(&pair, |route| match route {
-            Route::Classic { stream, .. } => stream.id == id,
-            Route::Link { .. } | Route::Local { .. } => false,
+        let waits = self.shared.routes.insert_unless(pair.clone(), Route::Moving, |before| match before {
+            // The stream has ended by itself meanwhile, and a link has the pair.
+            Route::Link { .. } => true,
+            Route::Classic { .. } | Route::Moving | Route::Local { .. } => false,
         });
+        if !waits {
+            return;
+        }
+        info!(%pair, stream = id, "the pair goes over a link from now on");
         let ends_already = self.moving.values().any(|other| other.stream == id);
         self.moving.insert(pair, Move { stream: id, to });
         self.remotes.retire(id);
@@ -119,6 +123,10 @@ impl Router {
     pub(super) fn moved(&mut self, id: StreamId, ctx: &mut Context<Self>) {
         let moved: Vec<(Pair, Move)> = self.moving.extract_if(|_, of| of.stream == id).collect();
         for (pair, Move { to, .. }) in moved {
+            self.shared.routes.remove_if(&pair, |route| match route {
+                Route::Moving => true,
+                Route::Link { .. } | Route::Classic { .. } | Route::Local { .. } => false,
+            });
             if let Some((link, slot)) = to {
                 let _ = link.try_send(TakePair(slot));
             }

@@ -47,7 +47,7 @@ impl Handler<ActivatePair> for Router {
             return false;
         }
         let route = self.shared.routes.find(pair.local.as_str(), pair.remote.as_str());
-        if let Some(Route::Link { .. } | Route::Local { .. }) = route.as_deref() {
+        if let Some(Route::Link { .. } | Route::Moving | Route::Local { .. }) = route.as_deref() {
             return true;
         }
         info!(%pair, "an operator wants the pair");
@@ -80,7 +80,7 @@ impl Handler<DeactivatePair> for Router {
                 info!(%pair, "an operator ends the pair");
                 link.addr.try_send(OfOperator::Deactivate(pair)).is_ok()
             }
-            Some(Route::Classic { .. } | Route::Local { .. }) | None => false,
+            Some(Route::Classic { .. } | Route::Moving | Route::Local { .. }) | None => false,
         }
     }
 }

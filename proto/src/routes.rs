@@ -27,6 +27,9 @@ pub enum Route<D, C> {
         /// The pair, as its stanzas are sent by it.
         pair: Pair,
     },
+    /// From a classic stream to a link: the stanzas wait in the Router until the stream has ended, whatever link
+    /// has the pair already.
+    Moving,
     /// Both domains are ours.
     Local {
         /// Who serves the other domain.
@@ -98,7 +101,7 @@ impl<D, C> Routes<D, C> {
     pub fn local_pairs(&self) -> Vec<(Pair, u64)> {
         let local = |pair: &Pair, route: &Route<D, C>| match route {
             Route::Local { stanzas, .. } => Some((pair.clone(), stanzas.load(Ordering::Relaxed))),
-            Route::Link { .. } | Route::Classic { .. } => None,
+            Route::Link { .. } | Route::Classic { .. } | Route::Moving => None,
         };
         self.table.iter().filter_map(|item| local(item.key(), item.value())).collect()
     }
