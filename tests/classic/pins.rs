@@ -1,6 +1,8 @@
 //! A domain that was activated lately does not fall back to classic S2S, in either direction (protocol §2): who
 //! can suppress a record must not choose the weaker protocol.
 
+use heteronym_proto::status::{HostState, Status};
+
 use super::ground::{ANA, Ground, JOSE};
 use crate::support::domain::Domain;
 use crate::support::host::Host;
@@ -46,6 +48,9 @@ async fn activate(ground: &mut Ground, host: &Host, pessoa: &Domain) {
     link.settle().await;
     link.serve(pessoa).await;
     link.expect("activating").await;
+    drop(link);
+    let is_gone = |status: &Status| status.hosts.iter().all(|host| host.state != HostState::Active);
+    ground.router.status_until("the link's end", is_gone).await;
 }
 
 fn without_record(ground: &Ground) {
