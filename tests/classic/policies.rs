@@ -322,3 +322,21 @@ async fn a_domain_that_must_not_come_by_classic_any_more_is_not_heard() {
         is_not_heard_after_a_reload(|ground| format!("{}{more}\n", ground.text)).await;
     }
 }
+
+/// A stream of ours ends, in order, where its domain must not be reached so any more.
+#[tokio::test]
+async fn a_domain_that_must_not_be_reached_by_classic_any_more_is_not() {
+    for more in [policy("require"), "[classic]\nenabled = false".to_owned()] {
+        let mut ground = Ground::new("").await;
+        let server = ground.server("pessoa.lit").await;
+        ground.local.tell(JOSE, ANA, "out").await;
+        let mut stream = server.accept(EXTERNAL).await;
+        stream.let_in("").await;
+        stream.expect("out").await;
+        assert_eq!(ground.reload(&format!("{}{more}\n", ground.text)).0, 200);
+        stream.wire.expect_end().await;
+        ground.bounced("late", "remote-server-not-found").await;
+        assert!(!server.has_been_dialled().await, "{more}");
+        ground.end().await;
+    }
+}

@@ -193,7 +193,10 @@ async fn a_domain_that_federation_is_required_of_violates_the_policy() {
     let mut stream = server.dial(ground.s2s(), "campos.lit", "saramago.lit").await;
     stream.authenticate("campos.lit", "saramago.lit").await;
     stream.send_key("pessoa.lit", "saramago.lit").await;
-    stream.expect_verdict("pessoa.lit", "saramago.lit", "error").await;
+    let verdict = stream.expect_verdict("pessoa.lit", "saramago.lit", "error").await;
+    let error = verdict.children().next().unwrap();
+    assert!(error.children().any(|child| child.name() == "policy-violation"), "{verdict:?}");
+    assert!(!server.has_been_dialled().await, "nobody is asked about its key");
     stream.tell("alvaro@campos.lit", JOSE, "in").await;
     ground.local.expect("in").await;
     ground.is_quiet().await;

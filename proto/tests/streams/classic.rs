@@ -158,6 +158,7 @@ fn a_verdict_that_does_not_come_is_not_waited_for() {
     ours.stream.handle_timeout(at, &mut actions);
     assert!(matches!(&actions[..], [Action::Down(down, _, back)] if *down == pair && back.len() == 1), "{actions:?}");
     assert_eq!(ours.stream.deadline(), None);
+    assert_eq!(ours.told("<db:result from='pessoa.lit' to='saramago.lit' type='valid'/>"), [], "too late");
     let stanza = message("saramago.lit", "pessoa.lit", "2");
     assert_eq!(ours.send(&pair, stanza.clone()), [Action::Reroute(stanza.clone(), ())], "by another way, if any");
     ours.says();
@@ -448,6 +449,21 @@ fn what_does_not_belong_ends_the_stream() {
         let [Action::Close(Some(error))] = &actions[..] else { panic!("{text}: {actions:?}") };
         assert_eq!(error.condition, condition, "{text}");
     }
+}
+
+/// It ends by itself, before it could hear our end: nobody knows what it has taken.
+#[test]
+fn what_came_before_an_end_that_crosses_ours_is_left() {
+    let mut ours = End::with(setting(&OURS), false);
+    let pair = pair("saramago.lit", "pessoa.lit");
+    ours.stream.grant(pair.clone(), &mut Vec::new());
+    ours.stream.count(&mut Vec::new());
+    let stanza = message("saramago.lit", "pessoa.lit", "1");
+    assert_eq!(ours.send(&pair, stanza.clone()), []);
+    ours.says();
+    ours.stream.end(&mut Vec::new());
+    assert!(matches!(ours.told("</stream:stream>")[..], [Action::Close(None)]));
+    assert_eq!(ours.stream.take_waiting(), [(pair, vec![(stanza, ())])]);
 }
 
 /// A server of ours gets everything by one stream, which may live for months: whoever wrote to it once is no reason
