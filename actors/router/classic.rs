@@ -285,7 +285,7 @@ impl Handler<ClassicEnded> for Router {
             return self.dial_stream(pair, Start::Dial { pair: pair.clone(), alone: true }, ctx);
         }
         self.note_end(id, &why, dialled.as_ref(), &pairs);
-        if self.drain.is_some() {
+        if self.draining {
             let stanzas = unsent.into_iter().flat_map(|(_, stanzas)| stanzas).collect();
             self.bounce(stanzas, (Condition::RemoteServerTimeout, "shutdown"), "this router shuts down");
             return self.finish_drain_if_done(ctx);
