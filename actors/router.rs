@@ -175,7 +175,7 @@ impl Router {
         if self.moving.contains_key(pair) {
             return;
         }
-        match self.shared.routes.find(pair.local.as_str(), pair.remote.as_str()).as_deref() {
+        match self.shared.routes.of(pair).as_deref() {
             Some(Route::Link { link, slot }) => return self.send_by(link, *slot, pair),
             Some(Route::Classic { stream, .. }) if self.streams.contains_key(&stream.id) => {
                 return self.hand_to_stream(stream.id, pair);

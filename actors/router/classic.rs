@@ -40,9 +40,7 @@ pub struct Shares {
 impl Router {
     /// Hands a pair's stanzas to a stream, or lets them wait for one.
     pub(super) fn by_classic(&mut self, pair: &Pair, instead: Arc<Instead>, ctx: &mut Context<Self>) {
-        if let Some(Route::Link { link, slot }) =
-            self.shared.routes.find(pair.local.as_str(), pair.remote.as_str()).as_deref()
-        {
+        if let Some(Route::Link { link, slot }) = self.shared.routes.of(pair).as_deref() {
             // Its host has activated it while a stream was dialled.
             return self.send_by(link, *slot, pair);
         }

@@ -88,7 +88,7 @@ impl Router {
             moving.to = to.or(moving.to.take());
             return;
         }
-        let route = self.shared.routes.find(pair.local.as_str(), pair.remote.as_str());
+        let route = self.shared.routes.of(&pair);
         let Some(Route::Classic { stream, .. }) = route.as_deref() else { return };
         let (id, addr) = (stream.id, stream.addr.clone());
         let waits = self.shared.routes.insert_unless(pair.clone(), Route::Moving, |before| match before {

@@ -46,7 +46,7 @@ impl Handler<ActivatePair> for Router {
         if !self.shared.config().hosted.contains(pair.local.as_str()) {
             return false;
         }
-        let route = self.shared.routes.find(pair.local.as_str(), pair.remote.as_str());
+        let route = self.shared.routes.of(&pair);
         if let Some(Route::Link { .. } | Route::Moving | Route::Local { .. }) = route.as_deref() {
             return true;
         }
@@ -74,7 +74,7 @@ impl Handler<DeactivatePair> for Router {
 
     fn handle(&mut self, DeactivatePair(pair): DeactivatePair, _: &mut Self::Context) -> Self::Result {
         self.wanted.remove(&pair);
-        let route = self.shared.routes.find(pair.local.as_str(), pair.remote.as_str());
+        let route = self.shared.routes.of(&pair);
         match route.as_deref() {
             Some(Route::Link { link, .. }) => {
                 info!(%pair, "an operator ends the pair");

@@ -65,6 +65,12 @@ impl<D, C> Routes<D, C> {
         self.table.get(&key as &dyn AsPair).map(|route| Arc::clone(&route))
     }
 
+    /// Where the stanzas of a pair go.
+    #[must_use]
+    pub fn of(&self, pair: &Pair) -> Option<Arc<Route<D, C>>> {
+        self.table.get(pair).map(|route| Arc::clone(&route))
+    }
+
     /// Writes a route; the one that was there before.
     pub fn insert(&self, pair: Pair, route: Route<D, C>) -> Option<Arc<Route<D, C>>> {
         self.table.insert(pair, Arc::new(route))
