@@ -5,6 +5,7 @@
 
 pub mod acks;
 pub mod activation;
+mod back_off;
 pub mod checker;
 pub mod classic;
 pub mod component;

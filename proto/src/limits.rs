@@ -97,6 +97,8 @@ pub const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause between dials: a host that is back is found within a minute, and one that is gone
 /// costs its look-up and its SYN once a minute.
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// The longest pause before a server of classic S2S is dialled again; there are many more of them than hosts.
+pub const LONGEST_SERVER_PAUSE: Duration = Duration::from_secs(300);
 /// A link that lived for less does not count as a success: dialling it again at once could go round in
 /// circles.
 pub const SETTLED: Duration = Duration::from_secs(10);

@@ -5,7 +5,8 @@
 
 use std::time::Instant;
 
-use crate::limits::{FIRST_PAUSE, LONGEST_PAUSE, PROBE_WAIT, READY_LINKS, SETTLED};
+use crate::back_off;
+use crate::limits::{LONGEST_PAUSE, PROBE_WAIT, READY_LINKS, SETTLED};
 use crate::name::Name;
 use crate::registry::Reach;
 
@@ -137,9 +138,8 @@ impl LinkChoice {
     }
 
     fn pause(&mut self, now: Instant, jitter: u8) {
-        let pause = FIRST_PAUSE.saturating_mul(1 << self.failures.min(16)).min(LONGEST_PAUSE);
+        self.pause_until = Some(now + back_off::pause(self.failures, LONGEST_PAUSE, jitter));
         self.failures += 1;
-        self.pause_until = Some(now + pause.mul_f64(0.5 + f64::from(jitter) / 512.0));
     }
 
     /// A link has authenticated; `ours`: we dialled it.
@@ -239,6 +239,7 @@ impl LinkChoice {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::FIRST_PAUSE;
     use crate::now::Now;
 
     fn choice(us: &str, peer: &str) -> LinkChoice {

@@ -2,9 +2,10 @@
 //! the last attempt failed (RFC 6120 §3.3).
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::limits::{FAILURE_MEMORY, SETTLED};
+use crate::back_off;
+use crate::limits::{FAILURE_MEMORY, LONGEST_SERVER_PAUSE, SETTLED};
 use crate::name::Name;
 use crate::pair::Pair;
 use crate::stanza_error::Condition;
@@ -12,10 +13,6 @@ use crate::stanza_error::Condition;
 /// Names a classic stream; given out by whoever starts it.
 pub type StreamId = u64;
 
-/// The first pause after an attempt that failed; doubled each time, with jitter.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// The longest pause between attempts.
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// Dials in a row for stanzas that came back from a stream: after so many there is a pause. A server whose stream
 /// ends with a stanza would get it for ever.
 const AGAIN: u32 = 2;
@@ -283,9 +280,8 @@ impl Remotes {
 impl Remote {
     /// No dial is made for a while, longer each time.
     fn pause(&mut self, local: &Name, (condition, why): (Condition, &str), now: Instant, jitter: u8) -> Failure {
-        let pause = FIRST_PAUSE.saturating_mul(1 << self.failures.min(16)).min(LONGEST_PAUSE);
+        let until = now + back_off::pause(self.failures, LONGEST_SERVER_PAUSE, jitter);
         self.failures += 1;
-        let until = now + pause.mul_f64(0.5 + f64::from(jitter) / 512.0);
         let failure = Failure { local: local.clone(), until, condition, why: why.to_owned() };
         self.pause.insert(failure).clone()
     }
@@ -296,7 +292,7 @@ impl Remote {
     }
 
     fn is_forgettable(&self, now: Instant) -> bool {
-        let paused = self.pause.as_ref().is_some_and(|failure| now < failure.until + LONGEST_PAUSE);
+        let paused = self.pause.as_ref().is_some_and(|failure| now < failure.until + LONGEST_SERVER_PAUSE);
         let again = self.again.is_some_and(|(_, last)| now < last + SETTLED);
         !paused && !again && self.streams.is_empty() && self.dialling.is_none() && self.refused.is_empty()
     }
@@ -304,7 +300,10 @@ impl Remote {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::limits::FIRST_PAUSE;
     use crate::now::Now;
 
     const DOWN: (Condition, &str) = (Condition::RemoteServerTimeout, "refused");
@@ -356,7 +355,7 @@ mod tests {
             assert_eq!(remotes.next(&pair("a.lit"), now), Next::Dial);
         }
         assert!(pauses.windows(2).all(|two| two[0] <= two[1]) && pauses[0] < FIRST_PAUSE);
-        assert!(pauses[11] < LONGEST_PAUSE && pauses[11] > LONGEST_PAUSE / 2);
+        assert!(pauses[11] < LONGEST_SERVER_PAUSE && pauses[11] > LONGEST_SERVER_PAUSE / 2);
         remotes.dialling(&name("pessoa.lit"), 1);
         remotes.ended(&pair("a.lit"), 1, DOWN, now, 0);
         remotes.forget_pauses();
@@ -381,8 +380,8 @@ mod tests {
         let soon = Duration::ZERO;
         assert!(stream(false, soon, now) && stream(true, soon, now) && stream(true, soon, now));
         assert!(!stream(true, soon, now), "once more, and no more");
-        assert!(stream(true, soon, now + LONGEST_PAUSE) && stream(true, soon, now + LONGEST_PAUSE));
-        let later = now + LONGEST_PAUSE * 2;
+        assert!(stream(true, soon, now + LONGEST_SERVER_PAUSE) && stream(true, soon, now + LONGEST_SERVER_PAUSE));
+        let later = now + LONGEST_SERVER_PAUSE * 2;
         assert!(stream(false, soon, later), "another story");
         for _ in 0..9 {
             assert!(stream(true, SETTLED, later), "a stream that carried for a while");
@@ -439,9 +438,9 @@ mod tests {
         remotes.dialling(&name("pessoa.lit"), 1);
         remotes.ended(&pair("a.lit"), 1, DOWN, now, 0);
         remotes.refused(&pair("b.lit"), 2, DOWN, now);
-        remotes.forget_old(now + LONGEST_PAUSE);
+        remotes.forget_old(now + LONGEST_SERVER_PAUSE);
         assert!(!remotes.remotes.is_empty());
-        remotes.forget_old(now + LONGEST_PAUSE * 2);
+        remotes.forget_old(now + LONGEST_SERVER_PAUSE * 2);
         assert!(remotes.remotes.is_empty());
     }
 }
