@@ -73,6 +73,16 @@ impl Scene {
         }
     }
 
+    /// The stream ends on both sides, and the pair goes over the link.
+    async fn moves(mut self, mut link: Link) {
+        hear_end(&mut self.stream).await;
+        self.stream.wire.send(END).await;
+        self.ground.local.tell(JOSE, ANA, "first").await;
+        link.serve(&self.pessoa).await;
+        link.expect("first").await;
+        self.ends_federated(link).await;
+    }
+
     /// The pair is on the link, in both directions.
     async fn ends_federated(mut self, mut link: Link) {
         self.ground.local.tell(JOSE, ANA, "over").await;
@@ -144,16 +154,11 @@ async fn a_pair_that_its_host_activates_waits_for_the_end_of_its_stream() {
 async fn a_record_that_appears_is_found_when_the_last_answer_ends() {
     let ground = Ground::new("").await;
     ground.names.set_ttl(1);
-    let mut scene = Scene::on(ground).await;
+    let scene = Scene::on(ground).await;
     scene.ground.federate("pessoa.lit", &scene.host);
     let mut link = scene.host.accept().await;
     link.settle().await;
-    hear_end(&mut scene.stream).await;
-    scene.stream.wire.send(END).await;
-    scene.ground.local.tell(JOSE, ANA, "first").await;
-    link.serve(&scene.pessoa).await;
-    link.expect("first").await;
-    scene.ends_federated(link).await;
+    scene.moves(link).await;
 }
 
 #[tokio::test]
@@ -169,13 +174,8 @@ async fn a_host_that_can_be_reached_again_gets_its_pairs_back() {
     let mut link = host.accept().await;
     link.settle().await;
     let pessoa = ground.domain_of("pessoa.lit", &host);
-    let mut scene = Scene { ground, host, pessoa, server, stream };
-    hear_end(&mut scene.stream).await;
-    scene.stream.wire.send(END).await;
-    scene.ground.local.tell(JOSE, ANA, "first").await;
-    link.serve(&scene.pessoa).await;
-    link.expect("first").await;
-    scene.ends_federated(link).await;
+    let scene = Scene { ground, host, pessoa, server, stream };
+    scene.moves(link).await;
 }
 
 #[tokio::test]
