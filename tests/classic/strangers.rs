@@ -8,6 +8,7 @@ use heteronym_proto::stream_error::Condition;
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::ground::{ANA, Ground, JOSE, STARTTLS};
+use super::sharing::server_of_both;
 use crate::support::host::{AUTH, SASL, TLS};
 use crate::support::message;
 use crate::support::server::{Classic, EXTERNAL, Server, header};
@@ -184,7 +185,8 @@ async fn what_stands_behind_starttls_is_not_taken_for_secured() {
 async fn a_domain_that_federation_is_required_of_violates_the_policy() {
     let policy = "[federation.domains.\"pessoa.lit\"]\npolicy = 'require'";
     let mut ground = Ground::new(policy).await;
-    let server = ground.server_of(&["pessoa.lit", "campos.lit"]).await;
+    // Its certificate proves both: that is not enough.
+    let server = server_of_both(&ground, &["pessoa.lit", "campos.lit"], true).await;
     let mut wire = secured(&ground, &server).await;
     wire.send(header("pessoa.lit", "saramago.lit", "")).await;
     wire.header().await;
