@@ -4,6 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use crate::acks::{self, TooHigh};
 use crate::conditions::conditions;
 use crate::element::Element;
 use crate::escape::push_text;
@@ -69,6 +70,8 @@ conditions! {
     }
 }
 
+/// The condition of XEP-0198 for a count that is too high (§4).
+const TOO_HIGH: &str = "handled-count-too-high";
 /// The end of a stream.
 pub(crate) const STREAM_END: &[u8] = b"</stream:stream>";
 
@@ -85,13 +88,22 @@ pub struct StreamError {
     pub condition: Condition,
     /// What it says to people, if anything.
     pub text: Option<String>,
+    /// It acknowledged what was never sent (XEP-0198 §4).
+    pub too_high: Option<TooHigh>,
 }
 
 impl StreamError {
     /// An error with a text for the people who read the other side's log.
     #[must_use]
     pub fn new(condition: Condition, text: impl Into<String>) -> Self {
-        Self { condition, text: Some(text.into()) }
+        Self { condition, text: Some(text.into()), too_high: None }
+    }
+
+    /// What a side is told that acknowledges what was never sent (XEP-0198 §4).
+    #[must_use]
+    pub fn handled_count_too_high(found: TooHigh) -> Self {
+        let (condition, text) = (Condition::UndefinedCondition, Some(found.to_string()));
+        Self { condition, text, too_high: Some(found) }
     }
 
     /// Reads a `<stream:error/>` that came in; `None` if `element` is something else.
@@ -106,7 +118,11 @@ impl StreamError {
         let defined = || element.children().filter(|child| child.namespace() == NAMESPACE);
         let condition = defined().find_map(|child| Condition::parse(child.name()));
         let text = defined().find(|child| child.name() == "text").map(|child| in_one_line(child.text()));
-        Some(Self { condition: condition.unwrap_or(Condition::UndefinedCondition), text })
+        let too_high = element.child(TOO_HIGH, acks::NAMESPACE).and_then(|found| {
+            let number = |name| found.attr(name)?.parse().ok();
+            Some(TooHigh { h: number("h")?, sent: number("send-count")? })
+        });
+        Some(Self { condition: condition.unwrap_or(Condition::UndefinedCondition), text, too_high })
     }
 
     /// The error and the end of the stream, which follows it at once (RFC 6120 §4.9.1.1).
@@ -117,6 +133,11 @@ impl StreamError {
             out.extend_from_slice(format!("<text xmlns='{NAMESPACE}' xml:lang='en'>").as_bytes());
             push_text(&mut out, text);
             out.extend_from_slice(b"</text>");
+        }
+        if let Some(TooHigh { h, sent }) = self.too_high {
+            let (name, namespace) = (TOO_HIGH, acks::NAMESPACE);
+            let element = format!("<{name} xmlns='{namespace}' h='{h}' send-count='{sent}'/>");
+            out.extend_from_slice(element.as_bytes());
         }
         out.extend_from_slice(b"</stream:error>");
         out.extend_from_slice(STREAM_END);
@@ -132,7 +153,7 @@ fn in_one_line(text: &str) -> String {
 
 impl From<Condition> for StreamError {
     fn from(condition: Condition) -> Self {
-        Self { condition, text: None }
+        Self { condition, text: None, too_high: None }
     }
 }
 
@@ -164,6 +185,15 @@ mod tests {
             let element = bytes.strip_suffix(b"</stream:stream>").unwrap();
             assert_eq!(read(element), Some(error));
         }
+    }
+
+    #[test]
+    fn a_count_that_is_too_high_is_named() {
+        let error = StreamError::handled_count_too_high(TooHigh { h: 10, sent: 8 });
+        let bytes = error.to_bytes();
+        assert_eq!(read(bytes.strip_suffix(STREAM_END).unwrap()), Some(error));
+        let named = "<handled-count-too-high xmlns='urn:xmpp:sm:3' h='10' send-count='8'/>";
+        assert!(String::from_utf8_lossy(&bytes).contains(named));
     }
 
     #[test]

@@ -254,7 +254,7 @@ impl<O> ServerStream<O> {
     /// Asks for acknowledgements, where the other side offered them.
     pub fn count(&mut self, actions: &mut Vec<Action<O>>) {
         self.unacknowledged = Some(Unacknowledged::default());
-        self.push_own(Ack::Enable.to_element().to_bytes(SERVER), actions);
+        self.push_own(Ack::Enable { resume: false }.to_element().to_bytes(SERVER), actions);
     }
 
     /// Makes room for one more pair on the one stream of a server of ours, which may live for months: one that has

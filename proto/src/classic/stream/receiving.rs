@@ -255,12 +255,17 @@ impl<O> ServerStream<O> {
                 self.push_own(Ack::Answer(h).to_element().to_bytes(SERVER), actions);
             }
             Ack::Answer(h) => self.acknowledged(h, actions),
-            Ack::Enable => {
+            Ack::Enable { .. } => {
                 self.counted = Some(0);
-                self.push_own(Ack::Enabled.to_element().to_bytes(SERVER), actions);
+                let enabled = Ack::Enabled { id: None, max: None };
+                self.push_own(enabled.to_element().to_bytes(SERVER), actions);
             }
-            Ack::Enabled => (),
-            Ack::Failed => {
+            Ack::Resume { .. } => {
+                let failed = Ack::Failed(Condition::FeatureNotImplemented);
+                self.push_own(failed.to_element().to_bytes(SERVER), actions);
+            }
+            Ack::Enabled { .. } | Ack::Resumed { .. } => (),
+            Ack::Failed(_) => {
                 self.unacknowledged = None;
                 self.unacknowledged_bytes = 0;
             }
@@ -272,7 +277,7 @@ impl<O> ServerStream<O> {
         let bytes = sent.acknowledge(h).map(|taken| taken.map(|unheard| unheard.stanza.len()).sum::<usize>());
         match bytes {
             Ok(bytes) => self.unacknowledged_bytes -= bytes,
-            Err(error) => self.fail_with(StreamCondition::UndefinedCondition, &error.to_string(), actions),
+            Err(found) => self.fail(StreamError::handled_count_too_high(found), actions),
         }
     }
 
