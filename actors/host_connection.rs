@@ -4,6 +4,7 @@
 //! DomainPair for each run under way. Ends with the connection; a panic ends it as well, and the
 //! Router dials again where stanzas wait. What was never written goes back to the Router.
 
+mod choosing;
 mod connecting;
 mod delivering;
 mod link_handle;
@@ -22,7 +23,7 @@ use std::time::{Duration, Instant};
 use actix::{
     Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, StreamHandler, WrapFuture,
 };
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use heteronym_net::wire::{Source, pump};
 use heteronym_proto::control::Aid;
 use heteronym_proto::framer::Framer;
@@ -34,18 +35,19 @@ use heteronym_proto::mux::Slot;
 use heteronym_proto::name::Name;
 use heteronym_proto::stream_error::{Condition as StreamCondition, StreamError};
 use tokio::sync::Notify;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use crate::crypto::system_random;
 use crate::domain_pair::DomainPair;
 use crate::local_link::bounce_to_sender;
 use crate::metrics::{Direction, Metrics};
-use crate::router::{LinkAlive, LinkChosen, LinkEnded, LinkReady, Router};
+use crate::router::{LinkAlive, LinkChosen, LinkEnded, LinkReady, Reply, Router};
 use crate::shell::{Alarm, Gate, reading};
 use crate::{Config, Gauge, Shared, now};
 use connecting::{Connected, connect};
 use routing::remove_route;
 
+pub use choosing::{Adopt, Decide};
 pub use connecting::Start;
 pub use delivering::Undeliverable;
 pub(crate) use link_handle::strand;
@@ -53,7 +55,7 @@ pub use link_handle::{Batch, LinkHandle, OpenPair, PairMoved, SendStanzas, next_
 pub use operator::{GetQueues, OfOperator};
 pub use routing::TakePair;
 pub use runs::{PairEnded, PairSaid};
-pub use status::{GetStatus, GetTotals};
+pub use status::{GetStatus, GetTotals, LinkTotals};
 
 /// How long the last bytes, and the peer's end, may take when a link is closed.
 const LINGER: Duration = Duration::from_secs(2);
@@ -76,6 +78,10 @@ pub struct HostConnection {
     ending: bool,
     /// We have ended the stream, and take what is under way until the peer ends it (RFC 6120 §4.4).
     hears_out: bool,
+    /// Everything of ours is written.
+    said_all: bool,
+    /// The peer has closed the connection.
+    heard_all: bool,
     draining: bool,
     why_ended: Option<String>,
     held: HashMap<Entry, HashSet<Name>>,
@@ -112,7 +118,7 @@ impl Wired {
 impl Source for Wired {
     fn fill(&mut self, out: &mut BytesMut, room: usize) {
         let before = out.len();
-        self.stream.fill(out, room);
+        self.stream.fill(now(), out, room);
         self.bytes_out += (out.len() - before) as u64;
         self.gauge.queued_is(self.stream.queued_bytes());
         self.count();
@@ -152,6 +158,8 @@ impl HostConnection {
             idle_mark: 0,
             ending: false,
             hears_out: false,
+            said_all: false,
+            heard_all: false,
             draining: false,
             why_ended: None,
             held: HashMap::new(),
@@ -160,11 +168,11 @@ impl HostConnection {
     }
 
     fn connected(&mut self, connected: Connected, ctx: &mut Context<Self>) {
-        let Connected { reader, writer, mut framer, exporter, address, peer, lang, certified_until } = connected;
+        let Connected { reader, writer, mut framer, exporter, address, peer, lang, role, certified_until } = connected;
         let config = self.shared.config();
         framer.set_max_bytes(config.limits.stanza_bytes.max(CONTROL_BYTES));
         let (config, now) = (stream_config(&config), now());
-        let mut stream = HostStream::new(config, peer.clone(), exporter, lang, system_random(), now);
+        let mut stream = HostStream::new(config, peer.clone(), exporter, lang, role, system_random(), now);
         stream.end_with_certificate(now, certified_until);
         let (gauge, metrics) = (Arc::clone(&self.gauge), Arc::clone(&self.shared.metrics));
         let wired = Wired { stream, closed: false, bytes_out: 0, gauge, metrics };
@@ -195,7 +203,7 @@ impl HostConnection {
 
     fn written(&mut self, result: std::io::Result<()>, ctx: &mut Context<Self>) {
         match result {
-            Ok(()) if self.hears_out => (),
+            Ok(()) if self.hears_out && !self.heard_all => self.said_all = true,
             Ok(()) => ctx.stop(),
             Err(error) => {
                 self.why_ended.get_or_insert_with(|| format!("writing failed: {error}"));
@@ -208,7 +216,10 @@ impl HostConnection {
     fn with_core(&mut self, ctx: &mut Context<Self>, call: impl FnOnce(&mut HostStream, &mut Out)) {
         let mut out = Out::default();
         let Some(link) = &self.link else { return };
-        call(&mut link.wired.borrow_mut().stream, &mut out);
+        let mut wired = link.wired.borrow_mut();
+        call(&mut wired.stream, &mut out);
+        wired.stream.tend(now(), &mut out);
+        drop(wired);
         self.perform(out, ctx);
         self.arm(ctx);
     }
@@ -218,7 +229,7 @@ impl HostConnection {
         let mut fatal = None;
         if let Some(link) = &self.link {
             let (mut wired, now) = (link.wired.borrow_mut(), now());
-            while !self.ending || self.hears_out {
+            while (!self.ending || self.hears_out) && wired.stream.takes_frames() {
                 match self.framer.next_frame() {
                     Ok(Some(frame)) => wired.stream.frame(now, frame, &mut out),
                     Ok(None) => break,
@@ -231,6 +242,7 @@ impl HostConnection {
                     break;
                 }
             }
+            wired.stream.tend(now, &mut out);
             wired.count();
         }
         self.perform(out, ctx);
@@ -248,23 +260,21 @@ impl HostConnection {
                 Action::EndPair(slot) => self.end_pair(slot),
                 Action::CheckIdentity(op) => self.check_identity(op, ctx),
                 Action::ShowIdentity(question) => self.show_identity(question, ctx),
-                Action::RouteUp(slot) => self.route_up(slot, ctx),
+                Action::RouteUp { slot, resumed } => self.route_up(slot, resumed, ctx),
                 Action::RouteDown(slot) => self.route_down(slot),
                 Action::Bounce { stanza, condition, reason, text } => {
                     bounce_to_sender(&self.shared, &stanza, (condition, reason), &text);
                 }
-                Action::Changed(slot, change) => {
-                    self.log_change(slot, &change);
-                    self.count_change(slot, &change);
-                }
+                Action::Changed(slot, change) => self.changed(slot, &change),
                 Action::Reroute(stanza) => elsewhere.push(stanza),
+                Action::Reply(error) => reply(&self.router, error),
                 Action::Chosen => self.tell_router(LinkChosen(self.id), ctx),
                 Action::Alive => self.tell_router(LinkAlive(self.id), ctx),
+                Action::Dead(silence) => self.dead(silence, ctx),
+                Action::SessionResumed(again) => info!(link = self.id, again, "the session goes on"),
+                Action::SessionLost { in_doubt } => self.session_lost(in_doubt),
                 Action::Write => write = true,
-                Action::StanzaRefused(reason) => {
-                    debug!(link = self.id, reason, "a stanza was refused");
-                    self.shared.metrics.stanza_error("undelivered", reason);
-                }
+                Action::StanzaRefused(reason) => self.shared.metrics.stanza_error("undelivered", reason),
                 Action::RequestRefused(refusal) => self.shared.metrics.activation(false, refusal.reason(), None),
                 Action::PeerError(error) => {
                     log_end(self.id, "the peer host ended the stream", &error);
@@ -327,13 +337,20 @@ impl HostConnection {
         let limit = self.shared.config().limits.idle_timeout;
         ctx.run_interval(limit, |this, ctx| {
             let Some(link) = &this.link else { return };
-            let carried = this.bytes_in + link.wired.borrow().bytes_out;
+            let carried = link.wired.borrow().stream.activity();
             if std::mem::replace(&mut this.idle_mark, carried) == carried {
                 info!(link = this.id, "idle");
                 this.close(None, ctx);
                 this.hears_out = true;
             }
         });
+    }
+}
+
+/// A remote sender is told, by whichever way there is, that a stanza was not delivered.
+fn reply(router: &Addr<Router>, error: Bytes) {
+    if router.try_send(Reply(error)).is_err() {
+        warn!("an error for a remote sender is lost: the router is gone");
     }
 }
 
@@ -372,13 +389,15 @@ impl Actor for HostConnection {
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
-        let mut unsent = Vec::new();
+        let (mut unsent, mut session, mut carried) = (Vec::new(), None, false);
         let mut peer = self.dialled.clone();
         if let Some(mut wired) = self.link.as_ref().and_then(|link| link.wired.try_borrow_mut().ok()) {
             for record in wired.stream.records() {
                 remove_route(&self.shared, self.id, &record.pair);
             }
             unsent = wired.stream.take_waiting();
+            carried = wired.stream.has_carried();
+            session = wired.stream.detach();
             peer = Some(wired.stream.peer().clone());
             wired.closed = true;
         }
@@ -388,9 +407,11 @@ impl Actor for HostConnection {
             info!(%peer, why, "host connection ended");
         }
         let (id, ours, was_up) = (self.id, self.dialled.is_some(), self.link.is_some());
-        let ended = LinkEnded { id, peer, ours, was_up, why, unsent };
+        let ended = LinkEnded { id, peer, ours, was_up, why, carried, unsent, session };
         if let Err(error) = self.router.try_send(ended) {
-            for stanza in error.into_inner().unsent.into_iter().flat_map(|(_, stanzas)| stanzas) {
+            let LinkEnded { unsent, session, .. } = error.into_inner();
+            let in_doubt = session.map(|session| session.give_up()).unwrap_or_default();
+            for stanza in in_doubt.into_iter().chain(unsent.into_iter().flat_map(|(_, stanzas)| stanzas)) {
                 let condition = heteronym_proto::stanza_error::Condition::RemoteServerTimeout;
                 let text = "the connection to the other host ended";
                 bounce_to_sender(&self.shared, &stanza, (condition, "link-ended"), text);
@@ -404,12 +425,17 @@ impl StreamHandler<std::io::Result<Option<BytesMut>>> for HostConnection {
         match read {
             Ok(Some(bytes)) => {
                 self.bytes_in += bytes.len() as u64;
+                if let Some(link) = &self.link {
+                    link.wired.borrow_mut().stream.heard(now());
+                }
                 // What comes behind the end is read, so that the peer can read ours, and not kept.
                 if !self.ending || self.hears_out {
                     self.framer.push(bytes);
                     self.take_frames(ctx);
                 }
             }
+            // What we have to say is still on its way out; `written` is told.
+            Ok(None) if self.ending && !self.said_all => self.heard_all = true,
             Ok(None) if self.ending => ctx.stop(),
             Ok(None) => {
                 self.why_ended.get_or_insert_with(|| "the peer host closed the connection".to_owned());
@@ -423,45 +449,4 @@ impl StreamHandler<std::io::Result<Option<BytesMut>>> for HostConnection {
     }
 
     fn finished(&mut self, _: &mut Self::Context) {}
-}
-
-/// What the Router decided about the link (protocol §3).
-#[derive(Message)]
-#[rtype(result = "()")]
-pub enum Decide {
-    /// Say `<chosen/>`.
-    Choose,
-    /// Ask whether the peer is alive.
-    Probe,
-    /// Close with `conflict`: another link was chosen.
-    Conflict,
-    /// Close: replaced or silent.
-    Drop,
-    /// An operator wants it closed.
-    Close,
-    /// Flush what may be sent, bounce the rest, end.
-    Drain,
-}
-
-impl Handler<Decide> for HostConnection {
-    type Result = ();
-
-    fn handle(&mut self, decide: Decide, ctx: &mut Self::Context) {
-        match decide {
-            Decide::Choose => self.with_core(ctx, |stream, out| stream.choose(now(), out)),
-            Decide::Probe => self.with_core(ctx, HostStream::probe),
-            Decide::Conflict => {
-                let error = StreamError::new(StreamCondition::Conflict, "another link between these hosts is in use");
-                self.close(Some(error), ctx);
-            }
-            Decide::Drop | Decide::Close => self.close(None, ctx),
-            Decide::Drain => {
-                self.draining = true;
-                self.with_core(ctx, |stream, out| stream.drain(out));
-                let ends_now = !self.ending;
-                self.close(None, ctx);
-                self.hears_out |= ends_now;
-            }
-        }
-    }
 }

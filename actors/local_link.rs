@@ -49,7 +49,7 @@ use takeover::Candidate;
 
 pub use dialling::{try_component, try_jabberd2};
 pub(crate) use local_handle::bounce_to_sender;
-pub use local_handle::{Deliver, Delivered, LocalHandle, Origin};
+pub use local_handle::{Deliver, Delivered, HostOrigin, LocalHandle, Origin};
 pub use operator::{GetQueue, Reconfigure};
 pub(crate) use queue::hand_back;
 pub use servers::{AnswerServer, Barrier, ServerEnded, ServerOpen, ServerStranded, ServerUp, ToRoute};

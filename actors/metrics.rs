@@ -15,6 +15,8 @@ pub struct Metrics {
     stanzas: [[IntCounter; 3]; 3],
     bytes: [IntCounter; 3],
     errors: IntCounterVec,
+    resumed_pairs: IntCounter,
+    in_doubt: IntCounter,
     activations: IntCounterVec,
     activation_seconds: Histogram,
     dns_lookups: IntCounterVec,
@@ -41,6 +43,19 @@ fn counter(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Resu
     let counter = IntCounterVec::new(Opts::new(name, help), labels)?;
     registry.register(Box::new(counter.clone()))?;
     Ok(counter)
+}
+
+fn plain_counter(registry: &Registry, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+    let counter = IntCounter::new(name, help)?;
+    registry.register(Box::new(counter.clone()))?;
+    Ok(counter)
+}
+
+fn activation_seconds(registry: &Registry) -> Result<Histogram, prometheus::Error> {
+    let options = HistogramOpts::new("heteronym_activation_seconds", "Time that an activation took");
+    let histogram = Histogram::with_opts(options.buckets(ACTIVATION_BUCKETS.to_vec()))?;
+    registry.register(Box::new(histogram.clone()))?;
+    Ok(histogram)
 }
 
 impl Direction {
@@ -74,12 +89,11 @@ impl Metrics {
             counter("heteronym_steering_questions_total", "Questions to steering_dns", &["result"])?;
         let tls_handshakes =
             counter("heteronym_tls_handshakes_total", "TLS handshakes with hosts and servers", &["role", "result"])?;
-        let buckets = HistogramOpts::new("heteronym_activation_seconds", "Time that an activation took");
-        let activation_seconds = Histogram::with_opts(buckets.buckets(ACTIVATION_BUCKETS.to_vec()))?;
-        registry.register(Box::new(activation_seconds.clone()))?;
-        let resumed =
-            IntCounter::new("heteronym_resumed_pairs_total", "Pairs that were resumed on another connection")?;
-        registry.register(Box::new(resumed))?;
+        let activation_seconds = activation_seconds(&registry)?;
+        let what = "Pairs that were resumed on another connection";
+        let resumed_pairs = plain_counter(&registry, "heteronym_resumed_pairs_total", what)?;
+        let what = "Stanzas that were sent again, or given back, and may have arrived";
+        let in_doubt = plain_counter(&registry, "heteronym_in_doubt_stanzas_total", what)?;
         let stanzas = Direction::ALL.map(|direction| {
             Traffic::KINDS.map(|kind| stanzas.with_label_values(&[direction.as_str(), kind.as_str()]))
         });
@@ -89,6 +103,8 @@ impl Metrics {
             stanzas,
             bytes,
             errors,
+            resumed_pairs,
+            in_doubt,
             activations,
             activation_seconds,
             dns_lookups,
@@ -134,6 +150,14 @@ impl Metrics {
         self.errors.with_label_values(&[condition, reason]).inc();
     }
 
+    pub(crate) fn resumed_pair(&self) {
+        self.resumed_pairs.inc();
+    }
+
+    pub(crate) fn in_doubt(&self, stanzas: usize) {
+        self.in_doubt.inc_by(stanzas as u64);
+    }
+
     /// An activation ended, well or not; `seconds` where it ended well and its begin is known.
     pub(crate) fn activation(&self, initiated: bool, result: &'static str, seconds: Option<f64>) {
         let role = if initiated { "initiator" } else { "responder" };
@@ -165,6 +189,6 @@ mod tests {
     #[test]
     fn every_name_and_label_is_one() {
         let metrics = Metrics::new().unwrap();
-        assert_eq!(metrics.registry().gather().len(), 9);
+        assert_eq!(metrics.registry().gather().len(), 10);
     }
 }

@@ -11,6 +11,7 @@ mod links;
 mod moving;
 mod operator;
 mod reload;
+mod sessions;
 mod status;
 
 use std::collections::{HashMap, HashSet};
@@ -43,6 +44,7 @@ use crate::{Gauge, Shared, Sockets, now};
 use classic::Streams;
 use moving::Move;
 use operator::Wanted;
+use sessions::Place;
 
 pub use classic::{ClassicDown, ClassicEnded, ClassicOpen, ClassicUp, Ending, FindShared, Reply, Shares};
 pub use draining::Drain;
@@ -50,6 +52,7 @@ pub use links::{LinkAlive, LinkChosen, LinkEnded, LinkReady, Stranded};
 pub use moving::PairArrived;
 pub use operator::{ActivatePair, CloseHost, DeactivatePair, GetQueues};
 pub use reload::Reload;
+pub use sessions::HandedBack;
 pub use status::{GetStatus, GetTotals, NotReady};
 
 /// The error that a sender gets, and a word for the metrics.
@@ -96,13 +99,15 @@ struct Host {
     pairs: HashMap<Pair, Vec<Target>>,
     /// The domains that it serves, and that are reached by classic S2S until there is a link.
     movers: HashSet<Name>,
+    session: Place,
     last_error: Option<String>,
 }
 
 impl Host {
     fn new(us: &Name, target: Target) -> Self {
         let (pairs, movers) = (HashMap::new(), HashSet::new());
-        Self { choice: LinkChoice::new(us, &target.host), target, pairs, movers, last_error: None }
+        let (choice, session) = (LinkChoice::new(us, &target.host), Place::Home(None));
+        Self { choice, target, pairs, movers, session, last_error: None }
     }
 }
 
@@ -290,7 +295,7 @@ impl Router {
         for name in names {
             let Some(host) = self.hosts.get_mut(&name) else { continue };
             let actions = host.choice.handle_timeout(instant);
-            let wanted = !host.pairs.is_empty() || !host.movers.is_empty();
+            let wanted = host.wants_link();
             self.act(&name, actions, ctx);
             if wanted {
                 self.want_link(&name, ctx);
@@ -298,9 +303,10 @@ impl Router {
         }
         // A host that nothing waits for and nothing is known of is forgotten: names are not collected.
         self.hosts.retain(|_, host| {
-            let wanted = !host.pairs.is_empty() || !host.movers.is_empty();
+            let wanted = host.wants_link() || host.waiting_session().is_some();
             wanted || !host.choice.is_idle() || host.choice.paused_until(instant).is_some()
         });
+        self.give_up_sessions(instant);
         self.remotes.forget_old(instant);
         self.look_for_federation(instant, ctx);
         let wait = self.shared.config().limits.stanza_wait;

@@ -64,6 +64,7 @@ def vectors() -> Iterator[tuple[str, str | bytes]]:
         "sig_I": bytes([0x88]) * 8,
         "ct_R": bytes([0x99]) * 16,
         "sig_R": bytes([0xAA]) * 8,
+        "E_2": bytes([0xBB]) * 64,
     }
     yield from given.items()
     yield from derived({name: text.encode() for name, text in texts.items()} | given)
@@ -98,8 +99,13 @@ def derived(g: dict[str, bytes]) -> Iterator[tuple[str, bytes]]:
 
     yield "conf_R", mac(key("confirm responder"), th2)
     yield "conf_I", mac(key("confirm initiator"), th2)
-    yield "rs", key("resume secret")
-    yield "rid", key("resume id")[:16]
+    rs, rid = key("resume secret"), key("resume id")[:16]
+    yield "rs", rs
+    yield "rid", rid
+    channel = (g["E_2"][:32], g["host_I"], g["host_R"])
+    tag_1 = mac(rs, tbs("resume 1", *channel, rid))[:16]
+    yield "tag_1", tag_1
+    yield "tag_2", mac(rs, tbs("resume 2", *channel, rid, tag_1))[:16]
 
 
 def block() -> str:

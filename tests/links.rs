@@ -255,7 +255,7 @@ async fn a_newcomer_takes_the_place_of_a_chosen_link_that_is_silent() {
     carries(&stage.world, &mut stage.local, &mut newcomer).await;
     // Only now is anything read from the old one: the ping that nobody answered, and the end.
     assert_eq!(stage.link.wire.element().await.name(), "iq");
-    stage.link.wire.expect_end().await;
+    stage.link.wire.expect_closed().await;
     newcomer.activate(&stage.world.domain("campos.lit"), "blimunda.lit").await;
     stage.link = newcomer;
     stage.end().await;

@@ -7,6 +7,7 @@ use heteronym_net::listen::first_byte_is_tls;
 use heteronym_net::tls::{Secured, TlsError};
 use heteronym_net::wire::{Reader, Stream, Writer, join, split};
 use heteronym_proto::framer::{Frame, Framer, FramingError};
+use heteronym_proto::host_stream::Role;
 use heteronym_proto::limits::UNAUTHENTICATED_BYTES;
 use heteronym_proto::link_choice::LinkId;
 use heteronym_proto::name::Name;
@@ -37,6 +38,7 @@ pub(super) struct Connected {
     pub(super) address: SocketAddr,
     pub(super) peer: Name,
     pub(super) lang: Option<String>,
+    pub(super) role: Role,
     /// Until when the peer's certificate is good, Unix seconds.
     pub(super) certified_until: u64,
 }
@@ -137,9 +139,9 @@ async fn negotiate(
     let framer = Framer::new(UNAUTHENTICATED_BYTES);
     let mut talk = Talk { reader, writer, framer, chain: secured.peer_chain, certified_until };
     match talk.run(shared, negotiation, outputs).await? {
-        Ended::Established(peer, lang) => {
+        Ended::Established(peer, lang, role) => {
             let Talk { reader, writer, framer, certified_until, .. } = talk;
-            Ok(Connected { reader, writer, framer, exporter, address, peer, lang, certified_until })
+            Ok(Connected { reader, writer, framer, exporter, address, peer, lang, role, certified_until })
         }
         Ended::StartTls => Err("STARTTLS inside TLS".to_owned()),
     }
@@ -156,7 +158,7 @@ struct Talk {
 }
 
 enum Ended {
-    Established(Name, Option<String>),
+    Established(Name, Option<String>, Role),
     StartTls,
 }
 
@@ -170,7 +172,7 @@ impl Talk {
                     Output::Send(bytes) => self.writer.write(&bytes).await.map_err(|error| error.to_string())?,
                     Output::Restart => self.framer.restart(),
                     Output::StartTls => return Ok(Ended::StartTls),
-                    Output::Established { peer, lang } => return Ok(Ended::Established(peer, lang)),
+                    Output::Established { peer, lang, role } => return Ok(Ended::Established(peer, lang, role)),
                     Output::Close(why) => {
                         let _ = self.writer.shutdown().await;
                         return Err(format!("the peer was told {why}"));

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
+use bytes::Bytes;
 use heteronym_proto::checker::Scope;
 use heteronym_proto::control::UndeliveredReason;
 use heteronym_proto::host_stream::Delivery;
@@ -14,7 +15,8 @@ use tracing::info;
 
 use super::HostConnection;
 use crate::Gauge;
-use crate::local_link::{Deliver, Delivered, Origin};
+use crate::local_link::{Deliver, Delivered, HostOrigin, Origin};
+use crate::now;
 
 impl HostConnection {
     /// Hands stanzas to our servers, one message per server and read.
@@ -32,15 +34,33 @@ impl HostConnection {
             if let Some(local) = local.as_ref().filter(|local| local.gauge.bytes() > HOLD_BYTES) {
                 self.hold(entry, &stanzas, Arc::clone(&local.gauge), ctx);
             }
-            let deliver = Deliver { from: Origin::Host(ctx.address()), stanzas };
+            let from = self.origin(ctx);
+            let deliver = Deliver { from, stanzas };
             let full = match local {
                 Some(local) => local.deliver(deliver).err(),
                 None => Some(deliver),
             };
             for stanza in full.map(|deliver| deliver.stanzas).unwrap_or_default() {
                 let reason = UndeliveredReason::Overflow;
-                self.with_core(ctx, |stream, out| stream.undeliverable(stanza.n, reason, out));
+                self.with_core(ctx, |stream, out| {
+                    let n = (stream.serial(), stanza.n);
+                    stream.undeliverable(now(), n, reason, &stanza.bytes, out);
+                });
             }
+        }
+    }
+
+    fn origin(&self, ctx: &Context<Self>) -> Origin {
+        let stream = self.link.as_ref().map(|link| link.wired.borrow());
+        let (serial, peer) = stream.map(|of| (of.stream.serial(), of.stream.peer().clone())).unzip();
+        match peer {
+            Some(peer) => Origin::Host(HostOrigin {
+                link: ctx.address(),
+                router: self.router.clone(),
+                peer,
+                serial: serial.unwrap_or_default(),
+            }),
+            None => Origin::Inside,
         }
     }
 
@@ -88,20 +108,22 @@ const HOLD_BYTES: usize = 4 << 20;
 /// How long until a server that is held is looked at again, whatever its gauge says.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// A local link could not deliver stanza `n`.
+/// A stanza of the peer's could not be delivered to our server.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Undeliverable {
-    /// Its number on the stream.
-    pub n: u64,
+    /// Its session, and its number there.
+    pub n: (u64, u64),
     /// Why.
     pub reason: UndeliveredReason,
+    /// All of it.
+    pub stanza: Bytes,
 }
 
 impl Handler<Undeliverable> for HostConnection {
     type Result = ();
 
-    fn handle(&mut self, Undeliverable { n, reason }: Undeliverable, ctx: &mut Self::Context) {
-        self.with_core(ctx, |stream, out| stream.undeliverable(n, reason, out));
+    fn handle(&mut self, Undeliverable { n, reason, stanza }: Undeliverable, ctx: &mut Self::Context) {
+        self.with_core(ctx, |stream, out| stream.undeliverable(now(), n, reason, &stanza, out));
     }
 }

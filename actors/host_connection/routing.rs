@@ -24,7 +24,9 @@ impl HostConnection {
         self.link.as_ref().map(|link| link.wired.borrow().stream.record(slot).pair.clone())
     }
 
-    pub(super) fn route_up(&mut self, slot: Slot, ctx: &mut Context<Self>) {
+    /// Stanzas of the pair come here from now on. An activation that is resumed is older than any other
+    /// link's, and gives way to it.
+    pub(super) fn route_up(&mut self, slot: Slot, resumed: bool, ctx: &mut Context<Self>) {
         let link = self.link_handle(ctx);
         let Some(pair) = self.pair_of(slot) else { return };
         let mut other = None;
@@ -32,11 +34,14 @@ impl HostConnection {
             self.shared.routes.insert_unless(pair.clone(), Route::Link { link, slot }, |before| match before {
                 Route::Link { link, .. } => {
                     other = Some(link.clone()).filter(|link| link.id != self.id);
-                    false
+                    resumed && other.is_some()
                 }
                 Route::Classic { .. } | Route::Moving => true,
                 Route::Local { .. } => false,
             });
+        if !written && resumed && other.is_some() {
+            return self.with_core(ctx, |stream, out| stream.moved(&pair, out));
+        }
         if !written {
             // What went by classic S2S has to arrive first.
             return self.tell_router(PairArrived { pair, link: ctx.address(), slot }, ctx);
@@ -53,11 +58,17 @@ impl HostConnection {
         }
     }
 
-    pub(super) fn log_change(&self, slot: Slot, change: &PairChange) {
+    pub(super) fn changed(&mut self, slot: Slot, change: &PairChange) {
+        self.log_change(slot, change);
+        self.count_change(slot, change);
+    }
+
+    fn log_change(&self, slot: Slot, change: &PairChange) {
         let Some(pair) = self.pair_of(slot) else { return };
         match change {
             PairChange::Requested => debug!(%pair, "activation asked for"),
             PairChange::Activated { initiated, expires } => info!(%pair, initiated, expires, "pair active"),
+            PairChange::Resumed { .. } => debug!(%pair, "pair resumed"),
             PairChange::Refused(failure) => warn!(%pair, why = failure.text, "pair refused"),
             PairChange::RefusedPeer(failure) => warn!(%pair, why = failure.text, "refused the peer's request"),
             PairChange::Deactivated(reason) => info!(%pair, reason = reason.as_str(), "pair ended"),
@@ -76,7 +87,7 @@ impl Handler<TakePair> for HostConnection {
     fn handle(&mut self, TakePair(slot): TakePair, ctx: &mut Self::Context) {
         let is_active = |link: &Link| link.wired.borrow().stream.is_active(slot);
         if self.link.as_ref().is_some_and(is_active) {
-            self.route_up(slot, ctx);
+            self.route_up(slot, false, ctx);
         }
     }
 }

@@ -49,6 +49,7 @@ impl HostConnection {
                     self.shared.pinned.activated(&pair.remote);
                 }
             }
+            PairChange::Resumed { .. } => metrics.resumed_pair(),
             PairChange::Refused(failure) | PairChange::RefusedPeer(failure) => {
                 let initiated = matches!(change, PairChange::Refused(_));
                 let _ = seconds();

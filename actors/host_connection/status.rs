@@ -35,7 +35,7 @@ impl Handler<GetStatus> for HostConnection {
             stanzas_out,
             bytes_in: self.bytes_in,
             bytes_out: wired.bytes_out,
-            unacknowledged: 0,
+            unacknowledged: stream.unacknowledged() as u64,
             queued_bytes: self.gauge.bytes(),
             last_error: self.why_ended.clone(),
         };
@@ -53,13 +53,23 @@ impl HostConnection {
     }
 }
 
-/// For the metrics: how far the connection is, and how many pairs are how far.
+/// For the metrics.
 #[derive(Message)]
-#[rtype(result = "Option<(HostState, HashMap<PairState, usize>)>")]
+#[rtype(result = "Option<LinkTotals>")]
 pub struct GetTotals;
 
+/// Numbers of one connection.
+pub struct LinkTotals {
+    /// How far it is.
+    pub state: HostState,
+    /// How many pairs are how far.
+    pub pairs: HashMap<PairState, usize>,
+    /// Stanzas that the peer has not acknowledged.
+    pub unacknowledged: usize,
+}
+
 impl Handler<GetTotals> for HostConnection {
-    type Result = Option<(HostState, HashMap<PairState, usize>)>;
+    type Result = Option<LinkTotals>;
 
     fn handle(&mut self, GetTotals: GetTotals, _: &mut Self::Context) -> Self::Result {
         let link = self.link.as_ref()?;
@@ -68,7 +78,8 @@ impl Handler<GetTotals> for HostConnection {
         for record in wired.stream.records() {
             *pairs.entry(record.state()).or_default() += 1;
         }
-        Some((self.state(&wired.stream), pairs))
+        let (state, unacknowledged) = (self.state(&wired.stream), wired.stream.unacknowledged());
+        Some(LinkTotals { state, pairs, unacknowledged })
     }
 }
 

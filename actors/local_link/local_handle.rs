@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actix::{Addr, Message};
 use bytes::Bytes;
 use heteronym_proto::checker::Scope;
+use heteronym_proto::name::Name;
 use heteronym_proto::stanza;
 use heteronym_proto::stanza_error::{Condition, bounce};
 use tracing::{debug, warn};
@@ -64,11 +65,24 @@ pub struct Deliver {
 #[derive(Clone)]
 pub enum Origin {
     /// A host stream: it tells the number.
-    Host(Addr<HostConnection>),
+    Host(HostOrigin),
     /// A classic stream, which may have ended meanwhile: the Router finds the way for a stanza error.
     Classic(Addr<Router>),
     /// One of our own servers: the sender gets a stanza error.
     Inside,
+}
+
+/// The host stream that a stanza came by.
+#[derive(Clone)]
+pub struct HostOrigin {
+    /// Its link then.
+    pub link: Addr<HostConnection>,
+    /// Who knows what has taken that link's place.
+    pub router: Addr<Router>,
+    /// The peer host.
+    pub peer: Name,
+    /// The session that the number is of.
+    pub serial: u64,
 }
 
 /// A stanza for our server.

@@ -12,9 +12,9 @@ use heteronym_proto::jabberd2::in_route;
 use heteronym_proto::stanza_error::bounce_bytes;
 
 use super::LocalLink;
-use super::local_handle::{Deliver, Delivered, Origin, bounce_to_sender};
+use super::local_handle::{Deliver, Delivered, HostOrigin, Origin, bounce_to_sender};
 use crate::host_connection::Undeliverable;
-use crate::router::Reply;
+use crate::router::{HandedBack, Reply};
 use crate::{Gauge, Shared};
 
 impl LocalLink {
@@ -142,8 +142,13 @@ impl Source for OutQueue {
 /// Tells where a stanza came from that it was not delivered.
 pub(crate) fn hand_back(shared: &Shared, from: &Origin, n: u64, stanza: &Bytes, reason: UndeliveredReason) {
     match from {
-        Origin::Host(from) => {
-            let _ = from.try_send(Undeliverable { n, reason });
+        Origin::Host(HostOrigin { link, router, peer, serial }) => {
+            let undeliverable = Undeliverable { n: (*serial, n), reason, stanza: stanza.clone() };
+            if let Err(error) = link.try_send(undeliverable) {
+                // The link has ended, and its session is with another one, or waits.
+                let of = error.into_inner();
+                let _ = router.try_send(HandedBack { peer: peer.clone(), of });
+            }
         }
         Origin::Classic(router) => {
             let (condition, text) = reason.told();

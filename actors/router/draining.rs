@@ -71,6 +71,7 @@ impl Handler<Drain> for Router {
                 let stanzas = this.waiting.take(&pair);
                 this.bounce(stanzas, (Condition::RemoteServerTimeout, "shutdown"), "this router shuts down");
             }
+            this.give_up_all_sessions();
             for entry in this.links.values() {
                 let _ = entry.link.addr.try_send(Decide::Drain);
             }

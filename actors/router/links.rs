@@ -5,6 +5,7 @@ use actix::{AsyncContext, Context, Handler, Message};
 use bytes::Bytes;
 use heteronym_net::random;
 use heteronym_proto::checker::Scope;
+use heteronym_proto::host_stream::Session;
 use heteronym_proto::link_choice::{LinkAction, LinkId};
 use heteronym_proto::name::Name;
 use heteronym_proto::pair::Pair;
@@ -13,7 +14,7 @@ use heteronym_proto::stanza;
 use heteronym_proto::stanza_error::Condition;
 use tracing::info;
 
-use super::{Host, LinkEntry, Router};
+use super::{Host, LinkEntry, Place, Router};
 use crate::host_connection::{Decide, HostConnection, LinkHandle, OfOperator, OpenPair, Start, next_link_id};
 use crate::local_link::bounce_to_sender;
 use crate::now;
@@ -42,6 +43,9 @@ impl Router {
     pub(super) fn flush(&mut self, name: &Name, link: LinkId, ctx: &mut Context<Self>) {
         let Some(to) = self.links.get(&link).map(|entry| entry.link.addr.clone()) else { return };
         let Some(host) = self.hosts.get_mut(name) else { return };
+        if !matches!(host.session, Place::With(with) if with == link) {
+            return;
+        }
         let pairs: Vec<Pair> = host.pairs.drain().map(|(pair, _)| pair).collect();
         let movers: Vec<Name> = host.movers.drain().collect();
         movers.iter().for_each(|domain| self.move_domain(domain, ctx));
@@ -75,7 +79,7 @@ impl Router {
                 LinkAction::Choose(link) => self.decide(link, Decide::Choose),
                 LinkAction::Use(link) => {
                     info!(host = %name, link, "link chosen");
-                    self.flush(name, link, ctx);
+                    self.hand_over(name, link, ctx);
                 }
                 LinkAction::Probe(link) => self.decide(link, Decide::Probe),
                 LinkAction::CloseConflict(link) => self.decide(link, Decide::Conflict),
@@ -174,25 +178,35 @@ pub struct LinkEnded {
     pub was_up: bool,
     /// Why, for the operator.
     pub why: String,
+    /// The peer has acknowledged stanzas on it.
+    pub carried: bool,
     /// What was never written, by pair, in order.
     pub unsent: Vec<(Pair, Vec<Bytes>)>,
+    /// What the next link goes on with, where this one was chosen.
+    pub session: Option<Box<Session>>,
 }
 
 impl Handler<LinkEnded> for Router {
     type Result = ();
 
     fn handle(&mut self, ended: LinkEnded, ctx: &mut Self::Context) {
-        let LinkEnded { id, peer, ours, was_up, why, unsent } = ended;
+        let LinkEnded { id, peer, ours, was_up, why, carried, unsent, session } = ended;
         self.links.remove(&id);
+        self.session_comes_home(&peer, id, session);
         if ours && !was_up {
             self.dial_failed(&peer, why, ctx);
         } else if let Some(host) = self.hosts.get_mut(&peer) {
             host.last_error = Some(why);
-            host.choice.lost(now().instant, id, random::bytes::<1>()[0]);
+            host.choice.lost(now().instant, id, carried, random::bytes::<1>()[0]);
             let actions = host.choice.ended(id);
+            let next = host.choice.chosen();
             self.act(&peer, actions, ctx);
+            if let Some(next) = next {
+                self.hand_over(&peer, next, ctx);
+            }
         }
         if self.draining {
+            self.give_up_all_sessions();
             let stanzas = unsent.into_iter().flat_map(|(_, stanzas)| stanzas).collect();
             self.bounce(stanzas, (Condition::RemoteServerTimeout, "shutdown"), "this router shuts down");
             return self.finish_drain_if_done(ctx);
@@ -200,6 +214,9 @@ impl Handler<LinkEnded> for Router {
         for (pair, stanzas) in unsent {
             self.wait_again(&pair, stanzas);
             self.find_way(&pair, ctx);
+        }
+        if self.hosts.get(&peer).is_some_and(Host::wants_link) {
+            self.want_link(&peer, ctx);
         }
     }
 }

@@ -74,6 +74,7 @@ impl Handler<DeactivatePair> for Router {
 
     fn handle(&mut self, DeactivatePair(pair): DeactivatePair, _: &mut Self::Context) -> Self::Result {
         self.wanted.remove(&pair);
+        self.forget_resumable(&pair);
         let route = self.shared.routes.of(&pair);
         match route.as_deref() {
             Some(Route::Link { link, .. }) => {

@@ -15,7 +15,7 @@ use heteronym_proto::status::{HostState, HostStatus, LocalState, PairStatus, Sta
 
 use super::{Host, Router};
 use crate::classic_stream;
-use crate::host_connection;
+use crate::host_connection::{self, LinkTotals};
 use crate::local_link;
 use crate::now;
 
@@ -107,6 +107,12 @@ impl Handler<GetTotals> for Router {
             router_bytes: self.waiting.bytes(),
             host_bytes: links.iter().map(|link| link.gauge.bytes()).sum(),
             classic_bytes: self.streams.values().map(|stream| stream.handle.gauge.bytes()).sum(),
+            unacknowledged: self
+                .hosts
+                .values()
+                .filter_map(Host::waiting_session)
+                .map(|of| of.unacknowledged() as u64)
+                .sum(),
             local_bytes: locals.iter().map(|local| local.gauge.bytes()).sum(),
             ..Totals::default()
         };
@@ -121,8 +127,9 @@ impl Handler<GetTotals> for Router {
         ];
         Box::pin(async move {
             let answers = join_all(links.iter().map(|link| link.addr.send(host_connection::GetTotals))).await;
-            for (state, pairs) in answers.into_iter().filter_map(|answer| answer.ok().flatten()) {
+            for LinkTotals { state, pairs, unacknowledged } in answers.into_iter().filter_map(|of| of.ok().flatten()) {
                 totals.hosts.push((state, 1));
+                totals.unacknowledged += unacknowledged as u64;
                 totals.pairs.extend(pairs.into_iter().map(|(state, count)| (state, Via::Federation, count)));
             }
             let answers = join_all(locals.iter().map(|local| local.addr.send(local_link::GetStatus))).await;
@@ -178,7 +185,7 @@ fn host_without_link(name: &Name, host: &Host) -> Option<HostStatus> {
         stanzas_out: 0,
         bytes_in: 0,
         bytes_out: 0,
-        unacknowledged: 0,
+        unacknowledged: host.waiting_session().map_or(0, |session| session.unacknowledged() as u64),
         queued_bytes: 0,
         last_error: host.last_error.clone(),
     })

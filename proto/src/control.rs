@@ -1,5 +1,7 @@
 //! Control elements: the top-level elements in `urn:xmpp:federation:0` (protocol §3 to §7).
 
+mod resumption;
+
 use std::ops::RangeInclusive;
 
 use base64::Engine;
@@ -11,6 +13,8 @@ use crate::identity::Identity;
 use crate::name::Name;
 use crate::refusal::Refusal;
 use crate::suite::Fingerprint;
+
+pub use resumption::{Claim, ResumePairs, ResumedPairs};
 
 /// The namespace of the protocol, version 0.
 pub const NAMESPACE: &str = "urn:xmpp:federation:0";
@@ -71,6 +75,10 @@ pub enum Control {
         /// Why.
         reason: UndeliveredReason,
     },
+    /// Resume these pairs of the session (§6).
+    ResumePairs(ResumePairs),
+    /// The answer to it.
+    ResumedPairs(ResumedPairs),
     /// Send nothing to this domain until `Go`.
     Hold(Name),
     /// Send again.
@@ -252,6 +260,8 @@ impl Control {
             Self::Undelivered { n, reason } => {
                 new("undelivered").with_attr("n", &n.to_string()).with_attr("reason", reason.as_str())
             }
+            Self::ResumePairs(resume) => resume.write(),
+            Self::ResumedPairs(resumed) => resumed.write(),
             Self::Hold(domain) => new("hold").with_attr("domain", domain.as_str()),
             Self::Go(domain) => new("go").with_attr("domain", domain.as_str()),
         }
@@ -335,6 +345,8 @@ fn read(element: &Element) -> Option<Control> {
             n: element.attr("n")?.parse().ok()?,
             reason: UndeliveredReason::parse(element.attr("reason")?)?,
         },
+        "resume-pairs" => Control::ResumePairs(ResumePairs::read(element)?),
+        "resumed-pairs" => Control::ResumedPairs(ResumedPairs::read(element)?),
         "hold" => Control::Hold(read_name(element, "domain")?),
         "go" => Control::Go(read_name(element, "domain")?),
         _ => return None,
@@ -404,82 +416,4 @@ pub(crate) fn read_base64(text: &str, length: RangeInclusive<usize>) -> Option<V
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::checker::Scope;
-    use crate::identity::KemOffer;
-
-    fn name(text: &str) -> Name {
-        Name::parse(text).unwrap()
-    }
-
-    fn identity() -> Identity {
-        let kem = KemOffer { not_before: 1, not_after: 2, key: vec![1; 32], signature: vec![2; 64] };
-        Identity { domain: name("pessoa.lit"), chain: vec![vec![1, 2], vec![3]], kem: Some(kem) }
-    }
-
-    fn every_control() -> Vec<Control> {
-        let request = IdentityRequest {
-            id: "c1".to_owned(),
-            domain: name("saramago.lit"),
-            have: Some([7; 32]),
-            identity: identity(),
-        };
-        let activation = Request {
-            aid: [1; 16],
-            initiator: name("pessoa.lit"),
-            responder: name("saramago.lit"),
-            initiator_cert: [1; 32],
-            responder_cert: [2; 32],
-            initiator_kem: None,
-            responder_kem: Some([3; 32]),
-            initiator_suite: "a".to_owned(),
-            responder_suite: "b".to_owned(),
-            key: vec![1; 256],
-            signature: vec![2; 256],
-        };
-        let activate = Activate {
-            aid: [1; 16],
-            initiator: name("pessoa.lit"),
-            responder: name("saramago.lit"),
-            confirm: vec![9; 32],
-        };
-        let refused = |refusal| Control::Refused { about: About::Aid([1; 16]), refusal };
-        vec![
-            Control::Chosen,
-            Control::IdentityRequest(request),
-            Control::Identity { id: "c1".to_owned(), identity: identity() },
-            Control::Request(activation),
-            Control::Response(Response { aid: [1; 16], key: vec![1], signature: vec![2], confirm: vec![3; 32] }),
-            Control::Activate(activate),
-            Control::Active { aid: [1; 16], expires: 1_795_444_800 },
-            refused(Refusal::Busy(7)),
-            refused(Refusal::BadProof),
-            Control::Refused { about: About::Id("c1".to_owned()), refusal: Refusal::UnknownDomain },
-            Control::Deactivate { aid: [1; 16], reason: DeactivateReason::Moved },
-            Control::Undelivered { n: 1234, reason: UndeliveredReason::PairNotActive },
-            Control::Hold(name("chat.saramago.lit")),
-            Control::Go(name("chat.saramago.lit")),
-        ]
-    }
-
-    #[test]
-    fn every_control_element_is_read_as_it_was_written() {
-        for control in every_control() {
-            let bytes = control.to_bytes();
-            let element = Element::parse(&bytes, &Scope::SERVER).unwrap();
-            assert_eq!(Control::read(&element), Ok(control), "{}", String::from_utf8_lossy(&bytes));
-        }
-    }
-
-    #[test]
-    fn a_malformed_element_still_names_what_it_was_about() {
-        let read = |xml: &str| Control::read(&Element::parse(xml.as_bytes(), &Scope::SERVER).unwrap());
-        let aid = base64(&[1; 16]);
-        let response = format!("<response xmlns='{NAMESPACE}' aid='{aid}'><key>!</key></response>");
-        assert_eq!(read(&response), Err(MalformedControl { about: Some(About::Aid([1; 16])) }));
-        assert_eq!(read(&format!("<what xmlns='{NAMESPACE}'/>")), Err(MalformedControl { about: None }));
-        let short = format!("<active xmlns='{NAMESPACE}' aid='{}' expires='1'/>", base64(&[1; 15]));
-        assert_eq!(read(&short), Err(MalformedControl { about: None }));
-    }
-}
+mod tests;

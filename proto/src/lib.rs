@@ -46,6 +46,7 @@ pub mod stanza_error;
 pub mod status;
 pub mod stream_error;
 pub mod suite;
+mod taken;
 pub mod traffic;
 pub mod transcript;
 pub mod turns;

@@ -102,6 +102,35 @@ pub const LONGEST_SERVER_PAUSE: Duration = Duration::from_secs(300);
 /// A link that lived for less does not count as a success: dialling it again at once could go round in
 /// circles.
 pub const SETTLED: Duration = Duration::from_secs(10);
+/// A stanza that our server has not been seen to read is acknowledged to the peer host after this all the same:
+/// it is ours then (protocol §8).
+pub const TAKE_OVER: Duration = Duration::from_secs(1);
+/// Bytes of stanzas that our servers have not been seen to read, of one host stream: of more, the oldest are
+/// acknowledged. A sixteenth of what a peer may have unacknowledged by default.
+pub const TAKE_OVER_BYTES: usize = 4 << 20;
+/// Stanzas after which an acknowledgement is asked for, and bytes: often enough that copies do not pile up,
+/// and seldom enough to cost nothing.
+pub const ASK_AFTER: (u64, usize) = (256, 128 << 10);
+/// Time after which an acknowledgement is asked for, however little was sent.
+pub const ASK_WITHIN: Duration = Duration::from_millis(500);
+/// A peer host that was not heard for so long is asked for a sign of life.
+pub const SILENCE: Duration = Duration::from_secs(5);
+/// A peer host that was asked and not heard for so long is gone; with [`SILENCE`] and a dial, a link that
+/// carries nothing any more is replaced within 15 seconds.
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(8);
+/// A peer host that was heard, and has not answered for so long, does not know what it is asked.
+pub const UNANSWERED: Duration = Duration::from_secs(60);
+/// How long the session of a lost link waits for another one: a restart or an outage of some minutes. Then its
+/// unacknowledged stanzas are bounced, and its pairs forgotten.
+pub const SESSION_LIFE: Duration = Duration::from_secs(300);
+/// Reports about undelivered stanzas that a peer host has not been seen to read.
+pub const UNREAD_REPORTS: usize = 1 << 18;
+/// Pings that wait for a session to be resumed.
+pub const WAITING_PINGS: usize = 64;
+/// Pairs in one `<resume-pairs/>`; an element with fewer ends the list.
+pub const RESUMED_AT_ONCE: usize = 1000;
+/// Who resumes a session and hears nothing about its pairs for so long activates them afresh.
+pub const RESUME_WAIT: Duration = Duration::from_secs(5);
 /// Pairs on one link; a record of each is kept.
 pub const PAIRS: usize = 1 << 20;
 /// Pairs that a peer has asked for and nobody has proved; of more, the oldest are forgotten.

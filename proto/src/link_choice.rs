@@ -126,13 +126,13 @@ impl LinkChoice {
     }
 
     /// Comes before [`Self::ended`] where a connection that was ready is lost: one that did not live
-    /// long is followed by a pause like a dial that failed.
-    pub fn lost(&mut self, now: Instant, link: LinkId, jitter: u8) {
+    /// long, and has `carried` nothing, is followed by a pause like a dial that failed.
+    pub fn lost(&mut self, now: Instant, link: LinkId, carried: bool, jitter: u8) {
         if self.chosen != Some(link) {
             return;
         }
         match self.ready_since.take() {
-            Some(since) if now < since + SETTLED => self.pause(now, jitter),
+            Some(since) if now < since + SETTLED && !carried => self.pause(now, jitter),
             Some(_) | None => self.failures = 0,
         }
     }
@@ -337,7 +337,7 @@ mod tests {
             a.dial_failed(now, 255);
         }
         a.ready(now, 1, false);
-        a.lost(now + SETTLED, 1, 0);
+        a.lost(now + SETTLED, 1, false, 0);
         a.ended(1);
         assert_eq!(a.want(now + SETTLED), Some(LinkAction::Dial), "it is there: no pause of before counts");
     }
@@ -348,15 +348,28 @@ mod tests {
         let mut a = choice("a.isp", "b.isp");
         a.want(now);
         a.ready(now, 1, true);
-        a.lost(now, 1, 0);
+        a.lost(now, 1, false, 0);
         a.ended(1);
         assert_eq!(a.want(now), None);
         let later = now + FIRST_PAUSE;
         assert_eq!(a.want(later), Some(LinkAction::Dial));
         a.ready(later, 2, true);
-        a.lost(later + SETTLED, 2, 0);
+        a.lost(later + SETTLED, 2, false, 0);
         a.ended(2);
         assert_eq!(a.want(later + SETTLED), Some(LinkAction::Dial), "a link that lived is dialled again at once");
+    }
+
+    /// Cut again and again, a link that does its work is dialled again at once each time.
+    #[test]
+    fn a_link_that_has_carried_something_is_dialled_again_at_once() {
+        let now = Now::origin().instant;
+        let mut a = choice("a.isp", "b.isp");
+        for link in 1..9 {
+            assert_eq!(a.want(now), Some(LinkAction::Dial));
+            a.ready(now, link, true);
+            a.lost(now, link, true, 255);
+            a.ended(link);
+        }
     }
 
     #[test]

@@ -39,7 +39,8 @@ struct Queue<O> {
     credit: usize,
     /// Bytes taken beyond the turns there were.
     debt: usize,
-    retried: usize,
+    /// How many of the first were written once and came back.
+    again: usize,
     open: bool,
     in_ring: bool,
     /// A control element that must not overtake the stanzas before it.
@@ -56,6 +57,8 @@ pub struct Mux<O = ()> {
     bytes: usize,
     pair_limit: usize,
     total_limit: usize,
+    /// No stanza goes out: the peer must first say how far it is.
+    gated: bool,
     end: End,
 }
 
@@ -84,6 +87,7 @@ impl<O> Mux<O> {
             bytes: 0,
             pair_limit,
             total_limit,
+            gated: false,
             end: End::Open,
         }
     }
@@ -104,6 +108,29 @@ impl<O> Mux<O> {
     #[must_use]
     pub fn control_bytes(&self) -> usize {
         self.control_bytes
+    }
+
+    /// Whether stanzas wait, whatever their queues are; control elements go out all the same.
+    pub fn gate(&mut self, gated: bool) {
+        self.gated = gated;
+    }
+
+    /// Another stream follows: its control elements are none of the old one's, and no pair may send yet.
+    pub(crate) fn restart(&mut self) {
+        self.control.clear();
+        (self.control_bytes, self.gated, self.end) = (0, false, End::Open);
+        self.ring.clear();
+        for queue in &mut self.queues {
+            (queue.open, queue.in_ring, queue.last) = (false, false, None);
+            (queue.credit, queue.debt) = (0, 0);
+        }
+    }
+
+    /// Goes on where another one was: its control elements, and its end.
+    pub(crate) fn continue_for(&mut self, other: &mut Self) {
+        self.control = std::mem::take(&mut other.control);
+        self.control_bytes = other.control_bytes;
+        self.end = std::mem::replace(&mut other.end, End::Written);
     }
 
     /// Ends the stream with `last`: behind the stanzas of open queues, or before them. Nothing is
@@ -152,13 +179,13 @@ impl<O> Mux<O> {
     /// Puts a stanza that came back before those that were never sent, behind those that came back before it.
     ///
     /// It is older than they are, so it has waited for as long as the first of them.
-    pub fn push_again(&mut self, slot: Slot, bytes: Bytes, origin: O, now: Instant) {
+    pub fn push_again(&mut self, slot: Slot, bytes: Bytes, origin: O, now: Instant, retried: bool) {
         let since = self.oldest(slot).map_or(now, |oldest| oldest.min(now));
-        let parcel = Parcel { bytes, origin, since, retried: true };
+        let parcel = Parcel { bytes, origin, since, retried };
         let cost = parcel.cost();
         let queue = &mut self.queues[slot as usize];
-        queue.parcels.insert(queue.retried, parcel);
-        queue.retried += 1;
+        queue.parcels.insert(queue.again, parcel);
+        queue.again += 1;
         self.grown(slot, cost);
     }
 
@@ -214,7 +241,7 @@ impl<O> Mux<O> {
         let queue = &mut self.queues[slot as usize];
         self.bytes -= queue.bytes;
         queue.bytes = 0;
-        queue.retried = 0;
+        queue.again = 0;
         queue.parcels.drain(..).collect()
     }
 
@@ -225,7 +252,7 @@ impl<O> Mux<O> {
         let taken: Vec<Parcel<O>> = queue.parcels.drain(..overdue).collect();
         let bytes: usize = taken.iter().map(Parcel::cost).sum();
         queue.bytes -= bytes;
-        queue.retried = queue.retried.saturating_sub(overdue);
+        queue.again = queue.again.saturating_sub(overdue);
         self.bytes -= bytes;
         taken
     }
@@ -263,7 +290,7 @@ impl<O> Mux<O> {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         match self.end {
-            End::Open => !self.control.is_empty() || !self.ring.is_empty(),
+            End::Open => !self.control.is_empty() || !(self.gated || self.ring.is_empty()),
             End::Behind(_) | End::AtOnce(_) => true,
             End::Written => false,
         }
@@ -280,7 +307,7 @@ impl<O> Mux<O> {
             out.extend_from_slice(&element);
         }
         self.control_bytes = 0;
-        while !matches!(self.end, End::AtOnce(_)) && out.len() < end {
+        while !matches!(self.end, End::AtOnce(_)) && !self.gated && out.len() < end {
             let Some(slot) = self.ring.pop_front() else { break };
             self.serve(slot, out, end, &mut each);
         }
@@ -290,7 +317,7 @@ impl<O> Mux<O> {
     fn write_end(&mut self, out: &mut BytesMut) {
         let is_due = match self.end {
             End::Open | End::Written => false,
-            End::Behind(_) => self.ring.is_empty(),
+            End::Behind(_) => self.gated || self.ring.is_empty(),
             End::AtOnce(_) => true,
         };
         if let (true, End::Behind(last) | End::AtOnce(last)) = (is_due, &self.end) {
@@ -311,7 +338,7 @@ impl<O> Mux<O> {
             out.extend_from_slice(&parcel.bytes);
             queue.bytes -= parcel.cost();
             self.bytes -= parcel.cost();
-            queue.retried = queue.retried.saturating_sub(1);
+            queue.again = queue.again.saturating_sub(1);
             queue.charge(parcel.bytes.len());
             each(slot, parcel);
         }
@@ -345,7 +372,7 @@ impl<O> Default for Queue<O> {
             bytes: 0,
             credit: 0,
             debt: 0,
-            retried: 0,
+            again: 0,
             open: false,
             in_ring: false,
             last: None,
@@ -369,108 +396,4 @@ impl<O> Queue<O> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::now::Now;
-
-    fn mux(pairs: u32) -> Mux {
-        let mut mux = Mux::new(1 << 20, 8 << 20);
-        for _ in 0..pairs {
-            let slot = mux.add();
-            mux.open(slot);
-        }
-        mux
-    }
-
-    fn fill(mux: &mut Mux, room: usize) -> String {
-        let mut out = BytesMut::new();
-        mux.fill(&mut out, room, |_, _| ());
-        String::from_utf8(out.to_vec()).unwrap()
-    }
-
-    fn push(mux: &mut Mux, slot: Slot, text: &str) -> Result<(), QueueFull<()>> {
-        mux.push(slot, Bytes::copy_from_slice(text.as_bytes()), (), Now::origin().instant)
-    }
-
-    #[test]
-    fn a_flood_of_one_pair_does_not_hold_up_another() {
-        let mut mux = mux(2);
-        for _ in 0..1000 {
-            push(&mut mux, 0, &"a".repeat(100)).unwrap();
-        }
-        push(&mut mux, 1, "b").unwrap();
-        let first = fill(&mut mux, 2 * QUANTUM);
-        assert!(first.contains('b'), "the other pair's turn comes after one quantum");
-        assert_eq!(first.find('b'), Some(QUANTUM.div_ceil(100) * 100));
-    }
-
-    #[test]
-    fn large_stanzas_do_not_get_a_larger_share() {
-        let mut mux = mux(2);
-        for _ in 0..8 {
-            push(&mut mux, 0, &"a".repeat(100 << 10)).unwrap();
-        }
-        for _ in 0..5000 {
-            push(&mut mux, 1, &"b".repeat(100)).unwrap();
-        }
-        let written = fill(&mut mux, 400 << 10);
-        let small = written.bytes().filter(|byte| *byte == b'b').count();
-        assert!(small > 150 << 10, "{small} of {}", written.len());
-        assert_eq!(fill(&mut mux, 8 << 20).len() + written.len(), 8 * (100 << 10) + 500_000, "and none is lost");
-    }
-
-    #[test]
-    fn a_queue_that_was_opened_again_stays_open() {
-        let mut mux = mux(1);
-        push(&mut mux, 0, "1").unwrap();
-        mux.control_behind(0, Bytes::from_static(b"<deactivate/>"));
-        mux.open(0);
-        assert_eq!(fill(&mut mux, 100), "<deactivate/>1");
-        push(&mut mux, 0, "2").unwrap();
-        assert_eq!(fill(&mut mux, 100), "2");
-    }
-
-    #[test]
-    fn a_turn_goes_on_where_the_room_ended() {
-        let mut mux = mux(2);
-        for slot in [0, 1] {
-            for _ in 0..4 {
-                push(&mut mux, slot, if slot == 0 { "a" } else { "b" }).unwrap();
-            }
-        }
-        assert_eq!(fill(&mut mux, 2) + &fill(&mut mux, 100), "aaaabbbb", "order within a pair, one turn each");
-    }
-
-    #[test]
-    fn control_elements_go_first_and_a_last_one_last() {
-        let mut mux = mux(1);
-        push(&mut mux, 0, "1").unwrap();
-        mux.control_behind(0, Bytes::from_static(b"<deactivate/>"));
-        mux.control(Bytes::from_static(b"<active/>"));
-        assert_eq!(fill(&mut mux, 100), "<active/>1<deactivate/>");
-        push(&mut mux, 0, "2").unwrap();
-        assert_eq!(fill(&mut mux, 100), "", "closed behind its last element");
-    }
-
-    #[test]
-    fn a_closed_queue_waits_and_a_full_one_refuses() {
-        let mut mux = Mux::new(200, 8 << 20);
-        let slot = mux.add();
-        push(&mut mux, slot, "waiting").unwrap();
-        assert!(!mux.is_ready());
-        let refused = push(&mut mux, slot, &"x".repeat(200)).unwrap_err();
-        assert_eq!(refused.0.bytes, "x".repeat(200));
-        mux.open(slot);
-        assert_eq!(fill(&mut mux, 100), "waiting");
-        assert_eq!((mux.bytes(), mux.pair_bytes(slot)), (0, 0));
-    }
-
-    #[test]
-    fn what_came_back_goes_before_what_was_never_sent() {
-        let mut mux = mux(1);
-        push(&mut mux, 0, "3").unwrap();
-        mux.push_again(0, Bytes::from_static(b"1"), (), Now::origin().instant);
-        mux.push_again(0, Bytes::from_static(b"2"), (), Now::origin().instant);
-        assert_eq!(fill(&mut mux, 100), "123");
-    }
-}
+mod tests;

@@ -5,11 +5,13 @@
 
 use bytes::Bytes;
 
+use crate::acks;
 use crate::checker::Scope;
 use crate::control::NAMESPACE as FEDERATION;
 use crate::element::Element;
 use crate::framer::{Frame, FramingError};
 use crate::header::{Header, STREAM_NAMESPACE};
+use crate::host_stream::Role;
 use crate::name::Name;
 use crate::stream_error::{Condition, STREAM_END, StreamError};
 
@@ -37,6 +39,8 @@ pub enum Output {
         peer: Name,
         /// The `xml:lang` of the peer's stream header.
         lang: Option<String>,
+        /// Who dialled, and whether stanzas can be acknowledged.
+        role: Role,
     },
 }
 
@@ -350,7 +354,10 @@ impl Choosing {
         }
         if authenticated {
             return match element.child("federation", FEDERATION) {
-                Some(_) => Ok((Negotiation::Done, vec![Output::Established { peer: ends.peer, lang }])),
+                Some(_) => {
+                    let role = Role::Dialled { counts: element.child("sm", acks::NAMESPACE).is_some() };
+                    Ok((Negotiation::Done, vec![Output::Established { peer: ends.peer, lang, role }]))
+                }
                 None => Err(NegotiationError::told(Condition::UnsupportedFeature, "no federation is offered")),
             };
         }
@@ -392,7 +399,7 @@ impl Listening {
         }
         if !secured {
             let starttls = Element::new("starttls", TLS).with_child(Element::new("required", TLS));
-            return Ok((Negotiation::OfferingTls(OfferingTls), vec![Output::Send(features(&ours, &starttls))]));
+            return Ok((Negotiation::OfferingTls(OfferingTls), vec![Output::Send(features(&ours, &[starttls]))]));
         }
         let Some(claimed) = claimed.filter(|claimed| *claimed != us) else {
             return told(Condition::ImproperAddressing, "the stream header must name the calling host in 'from'");
@@ -402,12 +409,12 @@ impl Listening {
             None => {
                 let mechanisms = sasl("mechanisms").with_child(sasl("mechanism").with_text(EXTERNAL));
                 let next = Negotiation::OfferingSasl(OfferingSasl { ends, stream_id });
-                Ok((next, vec![Output::Send(features(&ours, &mechanisms))]))
+                Ok((next, vec![Output::Send(features(&ours, &[mechanisms]))]))
             }
             Some(peer) if peer == claimed => {
-                let federation = Element::new("federation", FEDERATION);
-                let established = Output::Established { peer, lang: header.lang.clone() };
-                Ok((Negotiation::Done, vec![Output::Send(features(&ours, &federation)), established]))
+                let offered = [Element::new("federation", FEDERATION), Element::new("sm", acks::NAMESPACE)];
+                let established = Output::Established { peer, lang: header.lang.clone(), role: Role::Accepted };
+                Ok((Negotiation::Done, vec![Output::Send(features(&ours, &offered)), established]))
             }
             Some(_) => told(Condition::InvalidFrom, "the host that authenticated had another name"),
         }
@@ -418,8 +425,9 @@ impl Listening {
     }
 }
 
-fn features(header: &[u8], feature: &Element) -> Bytes {
-    [header, b"<stream:features>".as_slice(), &feature.to_bytes(SERVER), b"</stream:features>"].concat().into()
+fn features(header: &[u8], features: &[Element]) -> Bytes {
+    let features: Vec<u8> = features.iter().flat_map(|feature| feature.to_bytes(SERVER)).collect();
+    [header, b"<stream:features>".as_slice(), &features, b"</stream:features>"].concat().into()
 }
 
 impl OfferingTls {

@@ -201,6 +201,17 @@ impl Pairs {
         self.by_aid.remove(aid);
     }
 
+    /// The link has ended: no run goes on, and what was active can be resumed on the next one.
+    pub(crate) fn put_to_sleep(&mut self, asleep: &mut HashMap<[u8; 16], (Slot, Active)>) {
+        self.by_aid.clear();
+        for (slot, record) in (0..).zip(&mut self.records) {
+            record.run = None;
+            if let Some(active) = record.active.take() {
+                asleep.insert(active.proven.resume_id, (slot, active));
+            }
+        }
+    }
+
     /// The record in `slot`.
     #[must_use]
     pub fn get(&self, slot: Slot) -> &PairRecord {

@@ -1,19 +1,21 @@
-//! Copies of the stanzas that were written to a host stream, by their number (protocol §5 and §7).
+//! Copies of the stanzas that were written to a host stream, by their number (protocol §5, §7 and §8).
 //!
-//! The peer hands back what it could not deliver by number; until then the copy is ours. Without
-//! acknowledgements nobody says when a copy may go, so the oldest go when the bounds are reached.
+//! The peer hands back what it could not deliver by number; until then the copy is ours. Where the peer
+//! acknowledges, a copy stays until it does, and is sent again on the next link where it has not arrived.
+//! Without acknowledgements nobody says when a copy may go, so the oldest go when the bounds are reached.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use crate::acks::TooHigh;
 use crate::mux::Slot;
 
-/// Copies kept at most: at 200 bytes a stanza the bytes below are reached first.
+/// Copies kept at most where nobody acknowledges: at 200 bytes a stanza the bytes below are reached first.
 const COPIES: usize = 1 << 16;
-/// Bytes of copies kept at most. What the peer hands back, it hands back within a round trip or
-/// within its local grace; this is more than a second of a full gigabit link in 200-byte stanzas'
-/// share of one busy pair, and small enough to stay in the cache's reach.
+/// Bytes of copies kept at most where nobody acknowledges. What the peer hands back, it hands back within
+/// a round trip or within its local grace; this is more than a second of a full gigabit link in 200-byte
+/// stanzas' share of one busy pair, and small enough to stay in the cache's reach.
 const COPY_BYTES: usize = 8 << 20;
 
 /// A stanza that was written.
@@ -33,19 +35,26 @@ pub struct SentCopies {
     copies: VecDeque<Option<Sent>>,
     first: u64,
     bytes: usize,
-    byte_limit: usize,
+    /// Copies beyond this are forgotten; `None`: the peer acknowledges.
+    byte_limit: Option<usize>,
 }
 
 impl SentCopies {
-    pub(crate) fn new(byte_limit: usize) -> Self {
-        Self { copies: VecDeque::new(), first: 1, bytes: 0, byte_limit: byte_limit.min(COPY_BYTES) }
+    /// Copies of which the oldest go at some bound.
+    pub(crate) fn bounded(byte_limit: usize) -> Self {
+        Self { copies: VecDeque::new(), first: 1, bytes: 0, byte_limit: Some(byte_limit.min(COPY_BYTES)) }
+    }
+
+    /// Copies that stay until they are acknowledged.
+    pub(crate) fn acknowledged() -> Self {
+        Self { copies: VecDeque::new(), first: 1, bytes: 0, byte_limit: None }
     }
 
     /// Keeps a copy; its number is one more than the last.
     pub(crate) fn push(&mut self, sent: Sent) {
         self.bytes += sent.bytes.len();
         self.copies.push_back(Some(sent));
-        while self.copies.len() > COPIES || self.bytes > self.byte_limit {
+        while self.byte_limit.is_some_and(|limit| self.copies.len() > COPIES || self.bytes > limit) {
             self.drop_first();
         }
     }
@@ -65,10 +74,64 @@ impl SentCopies {
         Some(sent)
     }
 
+    /// The peer has taken over everything up to `h`, counted modulo 2^32; how many are new.
+    ///
+    /// # Errors
+    /// [`TooHigh`] where so much was never sent, or more was acknowledged before; nothing changes.
+    pub(crate) fn acknowledge(&mut self, h: u32) -> Result<usize, TooHigh> {
+        let new = self.up_to(h)?;
+        (0..new).for_each(|_| self.drop_first());
+        Ok(new)
+    }
+
+    /// Everything up to `h` has arrived: takes the copies of what has not, in order, and counts on from `h`.
+    /// Those of the others stay until they are acknowledged.
+    ///
+    /// # Errors
+    /// As [`Self::acknowledge`].
+    pub(crate) fn rewind(&mut self, h: u32) -> Result<Vec<Sent>, TooHigh> {
+        let arrived = self.up_to(h)?;
+        let again: Vec<Sent> = self.copies.drain(arrived..).flatten().collect();
+        self.bytes -= again.iter().map(|sent| sent.bytes.len()).sum::<usize>();
+        Ok(again)
+    }
+
+    /// Takes all copies, in order.
+    pub(crate) fn take_all(&mut self) -> Vec<Sent> {
+        self.bytes = 0;
+        self.copies.drain(..).flatten().collect()
+    }
+
+    /// How many of the copies a count of the peer's stands for.
+    fn up_to(&self, h: u32) -> Result<usize, TooHigh> {
+        #[expect(clippy::cast_possible_truncation, reason = "counted modulo 2^32")]
+        let (before, sent) = ((self.first - 1) as u32, self.count() as u32);
+        let arrived = h.wrapping_sub(before) as usize;
+        if arrived > self.copies.len() { Err(TooHigh { h, sent }) } else { Ok(arrived) }
+    }
+
     /// How many stanzas were written so far.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.first - 1 + self.copies.len() as u64
+    }
+
+    /// How many wait to be acknowledged, or for the bound.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.copies.len()
+    }
+
+    /// Whether none does.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.copies.is_empty()
+    }
+
+    /// The bytes of the copies.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 }
 
@@ -80,9 +143,19 @@ mod tests {
         Sent { slot: Some(0), bytes: Bytes::from_static(text.as_bytes()), retried: false }
     }
 
+    fn copies(texts: &[&'static str]) -> SentCopies {
+        let mut copies = SentCopies::acknowledged();
+        texts.iter().for_each(|text| copies.push(sent(text)));
+        copies
+    }
+
+    fn texts(sent: Vec<Sent>) -> Vec<Bytes> {
+        sent.into_iter().map(|sent| sent.bytes).collect()
+    }
+
     #[test]
     fn a_copy_is_found_by_its_number_once() {
-        let mut copies = SentCopies::new(1 << 20);
+        let mut copies = SentCopies::bounded(1 << 20);
         copies.push(sent("one"));
         copies.push(sent("two"));
         assert_eq!(copies.take(2).map(|sent| sent.bytes), Some(Bytes::from_static(b"two")));
@@ -94,12 +167,45 @@ mod tests {
 
     #[test]
     fn the_oldest_copies_go_when_the_bound_is_reached() {
-        let mut copies = SentCopies::new(5);
+        let mut copies = SentCopies::bounded(5);
         for text in ["one", "two", "six"] {
             copies.push(sent(text));
         }
         assert!(copies.take(1).is_none());
         assert!(copies.take(2).is_none());
         assert_eq!(copies.take(3).map(|sent| sent.bytes), Some(Bytes::from_static(b"six")));
+    }
+
+    #[test]
+    fn what_is_acknowledged_is_forgotten() {
+        let mut copies = copies(&["one", "two", "six"]);
+        assert_eq!(copies.acknowledge(2), Ok(2));
+        assert_eq!((copies.len(), copies.bytes(), copies.count()), (1, 3, 3));
+        assert!(copies.take(2).is_none());
+        assert_eq!(copies.acknowledge(2), Ok(0));
+        assert_eq!(copies.acknowledge(4), Err(TooHigh { h: 4, sent: 3 }));
+        assert_eq!(copies.acknowledge(1), Err(TooHigh { h: 1, sent: 3 }), "a count never goes back");
+    }
+
+    #[test]
+    fn what_has_not_arrived_is_taken_and_what_has_can_still_come_back() {
+        let mut copies = copies(&["one", "two", "six", "ten"]);
+        copies.take(4);
+        assert_eq!(texts(copies.rewind(2).unwrap()), ["six"], "and what came back already is nobody's");
+        assert_eq!((copies.count(), copies.bytes()), (2, 6));
+        copies.push(sent("six again"));
+        assert_eq!(copies.take(2).map(|sent| sent.bytes), Some(Bytes::from_static(b"two")));
+        assert_eq!(copies.take(3).map(|sent| sent.bytes), Some(Bytes::from_static(b"six again")));
+        assert_eq!(copies.acknowledge(3), Ok(3));
+        assert!(copies.rewind(9).is_err());
+    }
+
+    /// XEP-0198 §4: the count begins anew after 2^32 - 1.
+    #[test]
+    fn the_count_goes_round() {
+        let mut copies = copies(&["one", "two"]);
+        copies.first = u64::from(u32::MAX);
+        assert_eq!(copies.acknowledge(0), Ok(2));
+        assert_eq!(copies.count(), 1 << 32);
     }
 }

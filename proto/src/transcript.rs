@@ -242,6 +242,49 @@ impl Schedule {
     }
 }
 
+/// A proof that a side knows the secret of an activation, on one channel (protocol §6).
+pub type Tag = [u8; 16];
+
+/// Where pairs are resumed: the fields of both tags that are the same for all of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Resumption<'a> {
+    /// The new channel.
+    pub exporter: &'a Exporter,
+    /// The host that dialled it.
+    pub dialler: &'a Name,
+    /// The other one.
+    pub other: &'a Name,
+}
+
+impl Resumption<'_> {
+    /// tag_1 = HMAC(rs, TBS("resume 1", cb', host_dialler, host_other, rid))[0..16]
+    #[must_use]
+    pub fn tag_1(&self, rs: &[u8; 32], rid: &[u8; 16]) -> Tag {
+        self.tag(rs, "resume 1", &[rid])
+    }
+
+    /// tag_2 = HMAC(rs, TBS("resume 2", cb', host_dialler, host_other, rid, tag_1))[0..16]
+    #[must_use]
+    pub fn tag_2(&self, rs: &[u8; 32], rid: &[u8; 16], tag_1: &Tag) -> Tag {
+        self.tag(rs, "resume 2", &[rid, tag_1])
+    }
+
+    fn tag(&self, rs: &[u8; 32], role: &str, about: &[&[u8]]) -> Tag {
+        let channel: [&[u8]; 3] = [&self.exporter.cb, self.dialler.as_str().as_bytes(), self.other.as_str().as_bytes()];
+        let mut mac = Hmac::<Sha256>::new_from_slice(rs).expect("HMAC takes keys of any length");
+        mac.update(&to_be_signed(role, &[&channel, about].concat()));
+        let mut tag = Tag::default();
+        tag.copy_from_slice(&mac.finalize().into_bytes()[..16]);
+        tag
+    }
+}
+
+/// Whether two tags are one; in constant time.
+#[must_use]
+pub fn is_tag(expected: &Tag, received: &Tag) -> bool {
+    expected.ct_eq(received).into()
+}
+
 /// An HMAC over the transcript; compared in constant time.
 #[derive(Clone)]
 pub struct Confirmation([u8; 32]);
@@ -329,5 +372,28 @@ pub(crate) mod tests {
         assert_ne!(context.request_label(), context.response_label());
         assert_ne!(context.request(b"x"), context.request(b"y"));
         assert_ne!(context.response(b"x", b"s", b"r"), context.response(b"x", b"t", b"r"));
+    }
+
+    /// Each field, the role and the secret count: no tag holds on another channel, or for the other role.
+    #[test]
+    fn tags_are_of_one_secret_channel_direction_and_role() {
+        let (exporter, elsewhere) = (Exporter::new(&[2; 64]), Exporter::new(&[3; 64]));
+        let (a, b) = (Name::parse("a.isp").unwrap(), Name::parse("b.isp").unwrap());
+        let here = Resumption { exporter: &exporter, dialler: &a, other: &b };
+        let (rs, rid) = ([1; 32], [4; 16]);
+        let tag_1 = here.tag_1(&rs, &rid);
+        let others = [
+            here.tag_2(&rs, &rid, &tag_1),
+            here.tag_2(&rs, &rid, &[0; 16]),
+            here.tag_1(&[9; 32], &rid),
+            here.tag_1(&rs, &[5; 16]),
+            Resumption { exporter: &elsewhere, ..here }.tag_1(&rs, &rid),
+            Resumption { dialler: &b, other: &a, ..here }.tag_1(&rs, &rid),
+        ];
+        assert!(is_tag(&tag_1, &here.tag_1(&rs, &rid)));
+        for (at, other) in others.iter().enumerate() {
+            assert!(!is_tag(&tag_1, other), "{at}");
+            assert!(!others[..at].contains(other), "{at}");
+        }
     }
 }

@@ -3,8 +3,9 @@
 use std::collections::{BTreeSet, HashMap};
 
 use bytes::{Bytes, BytesMut};
+use heteronym_proto::acks::{self, Ack};
 use heteronym_proto::checker::Scope;
-use heteronym_proto::control::{Control, NAMESPACE};
+use heteronym_proto::control::{Claim, Control, NAMESPACE};
 use heteronym_proto::element::Element;
 use heteronym_proto::framer::{Frame, Framer};
 use heteronym_proto::header::Header;
@@ -14,7 +15,7 @@ use heteronym_proto::negotiation::{Negotiation, Output};
 use heteronym_proto::stanza;
 use heteronym_proto::stream_error::StreamError;
 use heteronym_proto::suite::Suite;
-use heteronym_proto::transcript::{Context, Exporter, KemKeyStatement};
+use heteronym_proto::transcript::{Context, Exporter, KemKeyStatement, Resumption};
 
 const DOCUMENT: &str = include_str!("../../docs/protocol.md");
 const HEADER: &[u8] =
@@ -75,6 +76,11 @@ fn check(bytes: &Bytes) -> Option<String> {
     }
     let element = Element::parse(bytes, &Scope::SERVER).unwrap_or_else(|error| panic!("{text}: {error}"));
     assert_eq!(element.to_bytes("jabber:server"), bytes, "{text}");
+    if element.namespace() == acks::NAMESPACE {
+        let ack = Ack::read(&element).unwrap_or_else(|| panic!("{text}"));
+        assert_eq!(ack.to_element().to_bytes("jabber:server"), bytes, "{text}");
+        return None;
+    }
     if element.namespace() != NAMESPACE {
         assert_eq!(StreamError::from_element(&element).is_some(), element.name() == "error", "{text}");
         return None;
@@ -98,8 +104,8 @@ fn every_example_is_read_and_written_alike() {
             Frame::TooLarge { .. } => panic!("an example is too large"),
         }
     }
-    let all =
-        "activate active chosen deactivate go hold identity identity-request refused request response undelivered";
+    let all = "activate active chosen deactivate go hold identity identity-request refused request response \
+         resume-pairs resumed-pairs undelivered";
     assert_eq!(controls.iter().map(String::as_str).collect::<Vec<_>>().join(" "), all);
 }
 
@@ -265,6 +271,26 @@ fn transcripts_and_keys_are_the_documented_ones() {
 }
 
 #[test]
+fn the_examples_of_a_resumption_have_the_values_of_the_vectors() {
+    let (v, exporter) = (Vectors::read(), Exporter::new(&Vectors::read().array("E_2")));
+    let (dialler, other) = (v.name("host_I"), v.name("host_R"));
+    let here = Resumption { exporter: &exporter, dialler: &dialler, other: &other };
+    let (rs, rid) = (v.array("rs"), v.array("rid"));
+    let tag_1 = here.tag_1(&rs, &rid);
+    let tag_2 = here.tag_2(&rs, &rid, &tag_1);
+    assert_eq!((tag_1, tag_2), (v.array("tag_1"), v.array("tag_2")));
+    let all = controls();
+    let claims = all.iter().find_map(|control| match control {
+        Control::ResumePairs(list) => Some(&list.claims),
+        _other => None,
+    });
+    assert_eq!(claims.and_then(|claims| claims.first()), Some(&Claim { rid, tag: tag_1 }));
+    let resumed =
+        |control: &Control| matches!(control, Control::ResumedPairs(list) if list.tags == [Some(tag_2), None]);
+    assert!(all.iter().any(resumed));
+}
+
+#[test]
 fn the_examples_of_a_run_have_the_values_of_the_vectors() {
     let v = Vectors::read();
     let mut seen = 0;
@@ -293,6 +319,8 @@ fn the_examples_of_a_run_have_the_values_of_the_vectors() {
             | Control::Refused { .. }
             | Control::Deactivate { .. }
             | Control::Undelivered { .. }
+            | Control::ResumePairs(_)
+            | Control::ResumedPairs(_)
             | Control::Hold(_)
             | Control::Go(_) => (),
         }

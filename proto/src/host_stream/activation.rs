@@ -30,7 +30,7 @@ impl HostStream {
     }
 
     pub(super) fn start_runs(&mut self, now: Now, out: &mut Out) {
-        while self.chosen && !self.closing && self.our_runs < CONCURRENT_RUNS {
+        while self.chosen && self.is_settled() && !self.closing && self.our_runs < CONCURRENT_RUNS {
             let Some(slot) = self.queued_runs.pop_front() else { return };
             if !matches!(self.pairs.get(slot).run, Some(Run::Queued)) {
                 continue;
@@ -53,7 +53,7 @@ impl HostStream {
 
     /// The one place where a run begins or ends, and what there was before: keeps the index by id,
     /// the counts, and what belongs to a run right.
-    fn set_run(&mut self, slot: Slot, run: Option<Run>) -> Option<Run> {
+    pub(super) fn set_run(&mut self, slot: Slot, run: Option<Run>) -> Option<Run> {
         let aid = run.as_ref().and_then(Run::aid);
         let before = std::mem::replace(&mut self.pairs.get_mut(slot).run, run);
         if let Some((ended, ours)) = before.as_ref().and_then(named) {
@@ -101,7 +101,7 @@ impl HostStream {
                 self.set_run(slot, Some(Run::Activating(aid, Box::new(proven))));
                 out.actions.push(Action::EndPair(slot));
                 self.control(Control::Activate(activate), out);
-                self.open(slot, out);
+                self.open(slot, false, out);
             }
             PairAction::Fail(failure) => self.run_failed(now, slot, aid, failure, out),
             PairAction::Crypto(_) | PairAction::CheckDelegation(_) => (),
@@ -143,14 +143,14 @@ impl HostStream {
     }
 
     /// The pair may send, whatever waits goes out; stanzas come here directly from now on.
-    fn open(&mut self, slot: Slot, out: &mut Out) {
+    fn open(&mut self, slot: Slot, resumed: bool, out: &mut Out) {
         let record = self.pairs.get_mut(slot);
         record.was_open = true;
         record.moved = false;
         if !self.held.contains(&record.pair.remote) {
             self.mux.open(slot);
         }
-        out.actions.push(Action::RouteUp(slot));
+        out.actions.push(Action::RouteUp { slot, resumed });
         out.actions.push(Action::Write);
     }
 
@@ -188,7 +188,8 @@ impl HostStream {
         self.go_on(now, slot, out);
     }
 
-    fn activated(&mut self, now: Now, slot: Slot, active: Active, out: &mut Out) {
+    /// The activation is in force; `change` says how.
+    pub(super) fn activated(&mut self, now: Now, slot: Slot, active: Active, change: PairChange, out: &mut Out) {
         let (aid, expires, initiated) = (active.aid, active.expires, active.initiated);
         let record = self.pairs.get_mut(slot);
         let before = record.active.replace(active);
@@ -204,8 +205,8 @@ impl HostStream {
         self.timers.set(renewal, slot, Timer::Renew);
         self.timers.clear(slot, Timer::Expire);
         self.timers.clear(slot, Timer::Resume);
-        self.open(slot, out);
-        out.actions.push(Action::Changed(slot, PairChange::Activated { initiated, expires }));
+        self.open(slot, matches!(change, PairChange::Resumed { .. }), out);
+        out.actions.push(Action::Changed(slot, change));
     }
 
     /// The initiator renews at 80 to 90 % of the life, the responder at 97 % if nothing came.
@@ -316,8 +317,9 @@ impl HostStream {
         let proves = names && expected.matches(&activate.confirm);
         if proves && now.unix < proven.certificates_end {
             let active = self.active(now, aid, proven, false);
-            self.control(Control::Active { aid, expires: active.expires }, out);
-            self.activated(now, slot, active, out);
+            let (initiated, expires) = (false, active.expires);
+            self.control(Control::Active { aid, expires }, out);
+            self.activated(now, slot, active, PairChange::Activated { initiated, expires }, out);
         } else {
             let refusal = if proves { Refusal::UntrustedCertificate } else { Refusal::BadProof };
             self.refuse(About::Aid(aid), refusal, out);
@@ -340,7 +342,8 @@ impl HostStream {
         let Some(Run::Activating(_, proven)) = self.set_run(slot, None) else { return };
         let mut active = self.active(now, aid, proven, true);
         active.expires = active.expires.min(expires);
-        self.activated(now, slot, active, out);
+        let (initiated, expires) = (true, active.expires);
+        self.activated(now, slot, active, PairChange::Activated { initiated, expires }, out);
         self.start_runs(now, out);
     }
 

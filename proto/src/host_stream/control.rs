@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::session::Counting;
 use super::{Action, HostStream, IdentityQuestion, Out};
 use crate::control::{About, Control, IdentityRequest, MalformedControl};
 use crate::crypto::CryptoOp;
@@ -19,6 +20,11 @@ use crate::stream_error::{Condition, StreamError};
 
 impl HostStream {
     pub(super) fn control_arrived(&mut self, now: Now, element: &Element, out: &mut Out) {
+        if self.chosen && self.sm.state == Counting::Listening {
+            // Who counts says so first.
+            self.is_not_counted(now, out);
+        }
+        self.controls += 1;
         match Control::read(element) {
             Ok(Control::Chosen) => self.chosen_arrived(now, out),
             Ok(_) | Err(_) if !self.chosen => self.too_early(out),
@@ -58,6 +64,8 @@ impl HostStream {
             Control::Refused { about, refusal } => self.refused(now, &about, refusal, out),
             Control::Deactivate { aid, reason } => self.peer_deactivated(now, aid, reason, out),
             Control::Undelivered { n, reason } => self.undelivered(now, n, reason, out),
+            Control::ResumePairs(list) => self.resume_pairs(now, list, out),
+            Control::ResumedPairs(answer) => self.resumed_pairs(now, answer, out),
             Control::Hold(domain) => self.hold(domain),
             Control::Go(domain) => self.go(&domain, out),
         }

@@ -4,11 +4,16 @@
 //! Frames, stanzas to send, the words of the pairs' actors and the time come in; [`Out`] says what
 //! is to be done; [`HostStream::fill`] gives the bytes for the socket.
 
+mod acks;
 mod activation;
 mod control;
+mod counting;
 mod operator;
+mod out;
 mod receive;
+mod resuming;
 mod send;
+mod session;
 mod timers;
 
 use std::collections::{HashSet, VecDeque};
@@ -17,11 +22,10 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
+use crate::acks::Ack;
 use crate::activation::Setting;
-use crate::control::{Control, DeactivateReason};
-use crate::crypto::CryptoOp;
-use crate::domain_pair::{Failure, PairEvent};
-use crate::hosted::{Entry, Hosted};
+use crate::control::Control;
+use crate::hosted::Hosted;
 use crate::identities::Identities;
 use crate::limits::Limits;
 use crate::mux::{Mux, Slot};
@@ -29,15 +33,18 @@ use crate::name::Name;
 use crate::now::Now;
 use crate::pair::Pair;
 use crate::pairs::{PairRecord, Pairs};
-use crate::refusal::Refusal;
-use crate::sent::{Sent, SentCopies};
+use crate::sent::Sent;
 use crate::stanza_error::Condition;
 use crate::stream_error::{Condition as StreamCondition, StreamError, farewell};
 use crate::traffic::Traffic;
 use crate::transcript::Exporter;
 use crate::way::Policies;
 
+use session::Sm;
 use timers::Timers;
+
+pub use out::{Action, Delivery, IdentityQuestion, Out, PairChange};
+pub use session::{Role, Session};
 
 /// What is configured, the same for every host stream.
 #[derive(Clone, Debug)]
@@ -56,103 +63,6 @@ pub struct HostStreamConfig {
 
 /// A source of random bytes: the system's, or a seeded one in tests.
 pub type Random = Box<dyn FnMut(&mut [u8]) + Send>;
-
-/// What a host stream wants done, in order.
-#[derive(Debug, Default)]
-pub struct Out {
-    /// Everything but stanzas for our local servers.
-    pub actions: Vec<Action>,
-    /// Stanzas for our local servers, in order.
-    pub deliveries: Vec<Delivery>,
-}
-
-/// A stanza for a local server.
-#[derive(Debug)]
-pub struct Delivery {
-    /// Whose.
-    pub entry: Entry,
-    /// Its number on this host stream, for [`HostStream::undeliverable`].
-    pub n: u64,
-    /// The stanza, right for any stream that declares its own namespace as the default.
-    pub bytes: Bytes,
-}
-
-/// See [`Out`].
-#[derive(Debug)]
-pub enum Action {
-    /// Tell the pair's actor, which is started where the event is `Open` or `Serve`.
-    Pair(Slot, PairEvent),
-    /// End the pair's actor: its run is over.
-    EndPair(Slot),
-    /// Perform [`CryptoOp::CheckIdentity`] and hand the result to [`HostStream::identity_checked`].
-    CheckIdentity(CryptoOp),
-    /// Perform [`CryptoOp::OwnIdentity`] and hand the result to [`HostStream::own_identity`].
-    ShowIdentity(IdentityQuestion),
-    /// The pair's stanzas go to this slot from now on.
-    RouteUp(Slot),
-    /// They do not any more.
-    RouteDown(Slot),
-    /// A stanza goes back to its sender, one of our local users.
-    Bounce {
-        /// As it was to be sent.
-        stanza: Bytes,
-        /// Why.
-        condition: Condition,
-        /// Why, in a word for the metrics.
-        reason: &'static str,
-        /// Why, in words.
-        text: String,
-    },
-    /// A stanza goes to the link that has its pair now.
-    Reroute(Bytes),
-    /// For log, metrics and status.
-    Changed(Slot, PairChange),
-    /// The decider chose this link.
-    Chosen,
-    /// The link answered a probe.
-    Alive,
-    /// Something was queued: the writer has work.
-    Write,
-    /// A stanza was refused, for log and metrics.
-    StanzaRefused(&'static str),
-    /// A request of the peer's was refused before a run began, for the metrics.
-    RequestRefused(Refusal),
-    /// The peer ended the stream with an error of its own.
-    PeerError(StreamError),
-    /// The stream is to end; with an error, or because the peer closed it.
-    Close(Option<StreamError>),
-}
-
-/// A question for the identity of one of our domains.
-#[derive(Clone, Debug)]
-pub struct IdentityQuestion {
-    /// The question's id.
-    pub id: String,
-    /// Ours.
-    pub domain: Name,
-    /// The leaf that the asker knows already.
-    pub have: Option<crate::suite::Fingerprint>,
-}
-
-/// What happened to a pair.
-#[derive(Clone, Debug)]
-pub enum PairChange {
-    /// An activation is asked for.
-    Requested,
-    /// Active until then, Unix seconds.
-    Activated {
-        /// Whether we asked.
-        initiated: bool,
-        /// Unix seconds.
-        expires: u64,
-    },
-    /// The activation failed, for now or for good.
-    Refused(Failure),
-    /// We refused to serve the peer's request.
-    RefusedPeer(Failure),
-    /// The activation ended.
-    Deactivated(DeactivateReason),
-}
 
 /// See the module.
 pub struct HostStream {
@@ -173,7 +83,9 @@ pub struct HostStream {
     unproven: VecDeque<Slot>,
     identities: Identities,
     mux: Mux,
-    copies: SentCopies,
+    sm: Sm,
+    /// Control elements that were sent or came.
+    controls: u64,
     timers: Timers,
     queued_runs: VecDeque<Slot>,
     our_runs: usize,
@@ -182,7 +94,6 @@ pub struct HostStream {
     budget: Budget,
     /// Questions for identities that the peer may still ask: about one for each request.
     questions: Budget,
-    received: u64,
     incoming: Traffic,
     outgoing: Traffic,
     pings: u64,
@@ -198,13 +109,16 @@ impl HostStream {
         peer: Name,
         exporter: Exporter,
         peer_lang: Option<String>,
-        random: Random,
+        role: Role,
+        mut random: Random,
         now: Now,
     ) -> Self {
+        let serial = random_number(&mut random);
         let setting = Setting { our_host: config.host.clone(), peer_host: peer.clone(), exporter };
         Self {
             mux: Mux::new(config.limits.pair_queue_bytes, config.limits.host_queue_bytes),
-            copies: SentCopies::new(config.limits.host_queue_bytes),
+            sm: Sm::new(role, serial, config.limits.host_queue_bytes, now),
+            controls: 0,
             identities: Identities::new(peer.clone()),
             choose_by: Some(now.instant + config.limits.connect_timeout),
             budget: Budget::new(config.limits.activations_per_second, now.instant),
@@ -223,7 +137,6 @@ impl HostStream {
             queued_runs: VecDeque::new(),
             our_runs: 0,
             their_runs: 0,
-            received: 0,
             incoming: Traffic::default(),
             outgoing: Traffic::default(),
             pings: 0,
@@ -315,7 +228,26 @@ impl HostStream {
     /// Stanzas that were taken from the stream, of any fate.
     #[must_use]
     pub fn received(&self) -> u64 {
-        self.received
+        self.sm.counts.taken.received()
+    }
+
+    /// Tells the numbers of this stream's stanzas from those of another session of the same hosts.
+    #[must_use]
+    pub fn serial(&self) -> u64 {
+        self.sm.counts.serial
+    }
+
+    /// Stanzas that were written and are not acknowledged by a peer that does.
+    #[must_use]
+    pub fn unacknowledged(&self) -> usize {
+        let before = self.sm.before.as_ref().map_or(0, |counts| counts.copies.len());
+        before + if self.is_counted() { self.sm.counts.copies.len() } else { 0 }
+    }
+
+    /// Whether the link has carried anything that the peer acknowledged.
+    #[must_use]
+    pub fn has_carried(&self) -> bool {
+        self.sm.carried
     }
 
     /// Stanzas that were forwarded since this was asked last: from the peer, and to it.
@@ -326,7 +258,13 @@ impl HostStream {
     /// Stanzas that were written to it.
     #[must_use]
     pub fn sent(&self) -> u64 {
-        self.copies.count()
+        self.sm.counts.copies.count()
+    }
+
+    /// A number that changes with everything but acknowledgements: a stream where it stays is idle.
+    #[must_use]
+    pub fn activity(&self) -> u64 {
+        self.controls + self.received() + self.sent()
     }
 
     /// Time-outs that are set, for a look at what a link costs.
@@ -338,17 +276,22 @@ impl HostStream {
     /// When [`Self::handle_timeout`] is to be called.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.timers.first().into_iter().chain(self.choose_by).chain(self.certificate_end).min()
+        let link = self.choose_by.into_iter().chain(self.certificate_end).chain(self.resume_deadline());
+        let counting = self.sm.asking.deadline().chain(self.sm.counts.taken.deadline());
+        self.timers.first().into_iter().chain(link).chain(counting).min()
     }
 
     /// Appends about `room` bytes for the socket.
-    pub fn fill(&mut self, out: &mut BytesMut, room: usize) {
-        let Self { mux, pairs, outgoing, copies, .. } = self;
+    pub fn fill(&mut self, now: Now, out: &mut BytesMut, room: usize) {
+        let Self { mux, pairs, outgoing, sm: Sm { counts, asking, .. }, .. } = self;
         mux.fill(out, room, |slot, parcel| {
             pairs.get_mut(slot).stanzas_out += 1;
             outgoing.count(&parcel.bytes);
-            copies.push(Sent { slot: Some(slot), bytes: parcel.bytes, retried: parcel.retried });
+            asking.wrote(parcel.bytes.len());
+            counts.copies.push(Sent { slot: Some(slot), bytes: parcel.bytes, retried: parcel.retried });
         });
+        self.ask_behind(now, out);
+        self.see_to_gate();
     }
 
     /// Whether there is anything to write now.
@@ -363,6 +306,12 @@ impl HostStream {
     pub fn close(&mut self, error: Option<&StreamError>, out: &mut Out) {
         if std::mem::replace(&mut self.closing, true) {
             return;
+        }
+        if self.is_counted() {
+            // What comes from now on is not taken: the peer sends it again on the next link.
+            self.sm.counts.taken.take_over_all();
+            let answer = Ack::Answer(self.sm.counts.taken.answer());
+            self.mux.control(answer.to_element().to_bytes("jabber:server"));
         }
         self.mux.end(farewell(error), error.is_some());
         out.actions.push(Action::Write);
@@ -391,6 +340,7 @@ impl HostStream {
     }
 
     fn control(&mut self, control: Control, out: &mut Out) {
+        self.controls += 1;
         self.mux.control(control.to_bytes());
         self.control_queued(out);
     }
@@ -409,6 +359,12 @@ impl HostStream {
             out.actions.push(Action::Close(Some(error)));
         }
     }
+}
+
+fn random_number(random: &mut Random) -> u64 {
+    let mut bytes = [0; 8];
+    random(&mut bytes);
+    u64::from_be_bytes(bytes)
 }
 
 impl std::fmt::Debug for HostStream {

@@ -45,7 +45,7 @@ impl HostStream {
         }
     }
 
-    fn allows(&self, pair: &Pair) -> bool {
+    pub(super) fn allows(&self, pair: &Pair) -> bool {
         let hosted = &self.config.hosted;
         hosted.contains(pair.local.as_str())
             && !hosted.contains(pair.remote.as_str())

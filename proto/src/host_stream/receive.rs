@@ -2,13 +2,15 @@
 
 use bytes::Bytes;
 
+use super::session::Counting;
 use super::{Action, Delivery, HostStream, Out};
+use crate::acks::{self, Ack};
 use crate::checker::{Root, Scope, is_white};
-use crate::control::{Control, NAMESPACE, UndeliveredReason};
+use crate::control::{NAMESPACE, UndeliveredReason};
 use crate::element::Element;
 use crate::framer::Frame;
 use crate::host_iq;
-use crate::limits::CONTROL_BYTES;
+use crate::limits::{CONTROL_BYTES, WAITING_PINGS};
 use crate::now::Now;
 use crate::sent::Sent;
 use crate::stanza::{self, Kind, NotAStanza, Stanza};
@@ -17,7 +19,8 @@ use crate::stream_error::{Condition, StreamError};
 impl HostStream {
     /// Takes the next frame.
     pub fn frame(&mut self, now: Now, frame: Frame, out: &mut Out) {
-        if self.over {
+        self.heard(now);
+        if self.over || (self.closing && self.is_counted() && is_stanza(&frame)) {
             return;
         }
         match frame {
@@ -58,14 +61,8 @@ impl HostStream {
         if !self.chosen {
             return self.too_early(out);
         }
-        self.received += 1;
-        self.undeliverable(self.received, reason, out);
-    }
-
-    /// Stanza `n` of the peer's could not be delivered: says so.
-    pub fn undeliverable(&mut self, n: u64, reason: UndeliveredReason, out: &mut Out) {
-        self.control(Control::Undelivered { n, reason }, out);
-        out.actions.push(Action::StanzaRefused(reason.as_str()));
+        let n = self.sm.counts.taken.count();
+        self.report(n, reason, out);
     }
 
     fn stanza(&mut self, now: Now, bytes: &Bytes, stanza: &Stanza<'_>, out: &mut Out) {
@@ -82,26 +79,34 @@ impl HostStream {
             return self.stanza_of_no_pair(bytes, stanza, out);
         }
         record.stanzas_in += 1;
-        self.received += 1;
+        let n = self.sm.counts.taken.count();
+        if self.is_counted() {
+            self.sm.counts.taken.handed_over(entry, bytes.len(), now.instant);
+        }
         self.incoming.count(bytes);
         let bytes = stanza::forward(bytes, stanza, &Scope::COMPONENT, self.peer_lang.as_deref());
-        out.deliveries.push(Delivery { entry, n: self.received, bytes });
+        out.deliveries.push(Delivery { entry, n, bytes });
     }
 
     /// Whether it answers a probe of ours. A host's name may be a domain as well: then the pair of
     /// the two hosts' names may be active, and the answer must not go to a local server.
     fn is_answer(&self, stanza: &Stanza<'_>) -> bool {
-        let number = stanza.id().and_then(|id| id.strip_prefix('p')).and_then(|number| number.parse().ok());
         host_iq::is_answer(stanza)
             && (stanza.from(), stanza.to()) == (self.peer.as_str(), self.config.host.as_str())
-            && number.is_some_and(|number: u64| (1..=self.pings).contains(&number))
+            && self.answered(stanza).is_some()
+    }
+
+    /// Which of our probes it answers, if it is an answer.
+    fn answered(&self, stanza: &Stanza<'_>) -> Option<u64> {
+        let number = stanza.id()?.strip_prefix('p')?.parse().ok()?;
+        (1..=self.pings).contains(&number).then_some(number)
     }
 
     fn stanza_of_no_pair(&mut self, bytes: &[u8], stanza: &Stanza<'_>, out: &mut Out) {
         let between_hosts =
             stanza.from_domain() == self.peer.as_str() && stanza.to_domain() == self.config.host.as_str();
         if between_hosts {
-            self.received += 1;
+            self.sm.counts.taken.count();
             return self.host_stanza(bytes, stanza, out);
         }
         if self.config.hosted.contains(stanza.from_domain()) {
@@ -113,6 +118,9 @@ impl HostStream {
     /// A stanza from host to host: pings and disco (XEP-0199, XEP-0030), and answers to our own.
     fn host_stanza(&mut self, bytes: &[u8], stanza: &Stanza<'_>, out: &mut Out) {
         if host_iq::is_answer(stanza) {
+            if let Some(number) = self.answered(stanza) {
+                self.ping_answered(number);
+            }
             out.actions.push(Action::Alive);
         } else if let Some(answer) = host_iq::answer(bytes, stanza) {
             self.push_own(answer);
@@ -128,8 +136,15 @@ impl HostStream {
     }
 
     /// Sends a stanza of the host itself (a ping, or the answer to one): numbered like any other.
-    fn push_own(&mut self, stanza: Bytes) {
-        self.copies.push(Sent { slot: None, bytes: Bytes::new(), retried: false });
+    pub(super) fn push_own(&mut self, stanza: Bytes) {
+        if self.sm.state == Counting::Resuming {
+            // Its number is not known before the peer has said how far it is.
+            if self.sm.own_waiting.len() < WAITING_PINGS {
+                self.sm.own_waiting.push(stanza);
+            }
+            return;
+        }
+        self.sm.counts.copies.push(Sent { slot: None, bytes: Bytes::new(), retried: false });
         self.mux.control(stanza);
     }
 
@@ -138,6 +153,9 @@ impl HostStream {
             Ok(element) => element,
             Err(malformed) => return self.end(malformed.stream_error(), out),
         };
+        if root.namespace == acks::NAMESPACE {
+            return self.ack_arrived(now, Ack::read(&element), out);
+        }
         if root.namespace == NAMESPACE {
             if bytes.len() > CONTROL_BYTES {
                 return self.control_too_large(out);
@@ -150,6 +168,14 @@ impl HostStream {
         }
         let text = format!("<{}/> does not belong here", root.name);
         self.end(StreamError::new(Condition::UnsupportedStanzaType, text), out);
+    }
+}
+
+fn is_stanza(frame: &Frame) -> bool {
+    match frame {
+        Frame::Element(bytes) => names_a_stanza(bytes),
+        Frame::TooLarge { head, .. } => names_a_stanza(head),
+        Frame::End | Frame::Header(_) => false,
     }
 }
 

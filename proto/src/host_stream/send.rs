@@ -126,7 +126,7 @@ impl HostStream {
 
     /// The peer handed stanza `n` back.
     pub(super) fn undelivered(&mut self, now: Now, n: u64, reason: UndeliveredReason, out: &mut Out) {
-        let Some(sent) = self.copies.take(n) else {
+        let Some(sent) = self.sm.counts.copies.take(n) else {
             out.actions.push(Action::StanzaRefused("undelivered-unknown"));
             return;
         };
@@ -135,7 +135,7 @@ impl HostStream {
             return out.actions.push(Action::Reroute(sent.bytes));
         }
         if reason == UndeliveredReason::PairNotActive && !sent.retried {
-            self.mux.push_again(slot, sent.bytes, (), now.instant);
+            self.mux.push_again(slot, sent.bytes, (), now.instant, true);
             self.pair_is_gone(now, slot, out);
             return;
         }

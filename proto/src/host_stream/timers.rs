@@ -68,6 +68,8 @@ impl HostStream {
     pub fn handle_timeout(&mut self, now: Now, out: &mut Out) {
         self.end_unless_chosen(now, out);
         self.end_unless_certified(now, out);
+        self.resume_timeout(now, out);
+        self.ack_timeout(now, out);
         while let Some((slot, timer)) = self.timers.pop_due(now.instant) {
             match timer {
                 Timer::RunEnds => self.run_timed_out(now, slot, out),

@@ -7,8 +7,9 @@ use heteronym_proto::host_stream::PairChange;
 use heteronym_proto::refusal::Refusal;
 use heteronym_proto::suite::KeyType;
 
-use crate::bench::{Link, MINE, OTHER, Setup, later, pair};
+use crate::bench::{MINE, OTHER, Setup, later, pair};
 use crate::vault::Certificate;
+use crate::wire::Link;
 
 #[test]
 fn an_rsa_domain_and_a_p256_domain_become_active_both_ways() {

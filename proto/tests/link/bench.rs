@@ -5,11 +5,13 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use heteronym_proto::control::{Aid, Control};
+use heteronym_proto::control::{Aid, Control, UndeliveredReason};
 use heteronym_proto::crypto::{CryptoOp, CryptoResult};
 use heteronym_proto::domain_pair::{Delegation, DomainPair, PairAction, PairEvent};
 use heteronym_proto::framer::{Frame, Framer};
-use heteronym_proto::host_stream::{Action, HostStream, HostStreamConfig, IdentityQuestion, Out, PairChange};
+use heteronym_proto::host_stream::{
+    Action, HostStream, HostStreamConfig, IdentityQuestion, Out, PairChange, Role, Session,
+};
 use heteronym_proto::hosted::Hosted;
 use heteronym_proto::identity::Identity;
 use heteronym_proto::limits::{CONTROL_BYTES, Limits};
@@ -59,6 +61,8 @@ pub(crate) struct Side {
     pub(crate) frozen: bool,
     /// Of the stanzas that were delivered: number and bytes.
     pub(crate) delivered: Vec<(u64, String)>,
+    /// The same by serial, number and server.
+    pub(crate) delivered_as: Vec<(u64, u64, usize)>,
     pub(crate) bounced: Vec<(String, Condition)>,
     pub(crate) rerouted: Vec<String>,
     pub(crate) changes: Vec<(Pair, PairChange)>,
@@ -67,6 +71,18 @@ pub(crate) struct Side {
     pub(crate) peer_error: Option<StreamError>,
     pub(crate) chosen: usize,
     pub(crate) alive: usize,
+    pub(crate) dead: bool,
+    /// Stanzas that were sent again because they had not arrived, and those that may have arrived.
+    pub(crate) again: usize,
+    pub(crate) in_doubt: usize,
+    /// Errors of ours for remote senders.
+    pub(crate) replies: Vec<String>,
+    /// The session that the link goes on with, and what was never written on the one before.
+    pub(crate) session: Option<Box<Session>>,
+    unsent: Vec<(Pair, Vec<Bytes>)>,
+    config: HostStreamConfig,
+    links: u32,
+    now: Now,
     /// Names of the crypto operations and look-ups, in order.
     pub(crate) operations: Vec<&'static str>,
     routes: HashMap<Slot, bool>,
@@ -92,12 +108,16 @@ pub(crate) struct Setup {
     pub(crate) lifetime: Duration,
     pub(crate) denied: Vec<&'static str>,
     pub(crate) exporter: [u8; 64],
+    pub(crate) role: Role,
+    pub(crate) session: Option<Box<Session>>,
 }
 
 impl Setup {
     pub(crate) fn new(host: &'static str, domains: Vec<Certificate>) -> Self {
         let lifetime = Duration::from_secs(12 * 3600);
-        Self { host, domains, limits: Limits::default(), lifetime, denied: Vec::new(), exporter: [7; 64] }
+        let role = if host == MINE { Role::Dialled { counts: false } } else { Role::Accepted };
+        let (denied, exporter, session) = (Vec::new(), [7; 64], None);
+        Self { host, domains, limits: Limits::default(), lifetime, denied, exporter, role, session }
     }
 
     /// Our host, with two domains; the first has an RSA key.
@@ -132,17 +152,17 @@ impl Side {
             activation_lifetime: setup.lifetime,
             policies: policies(&setup.denied),
         };
-        let mut framer = Framer::new(config.limits.stanza_bytes.max(CONTROL_BYTES));
-        framer.push(BytesMut::from(HEADER));
-        assert!(matches!(framer.next_frame(), Ok(Some(Frame::Header(_)))));
+        let framer = framer(&config);
         let random = seeded(setup.host);
-        let stream = HostStream::new(config, name(peer), Exporter::new(&setup.exporter), None, random, now);
+        let stream =
+            HostStream::new(config.clone(), name(peer), Exporter::new(&setup.exporter), None, setup.role, random, now);
         Self {
             stream,
             vault: Vault::new(&host, setup.domains),
             delegations: HashMap::new(),
             frozen: false,
             delivered: Vec::new(),
+            delivered_as: Vec::new(),
             bounced: Vec::new(),
             rerouted: Vec::new(),
             changes: Vec::new(),
@@ -151,6 +171,15 @@ impl Side {
             peer_error: None,
             chosen: 0,
             alive: 0,
+            dead: false,
+            again: 0,
+            in_doubt: 0,
+            replies: Vec::new(),
+            session: setup.session,
+            unsent: Vec::new(),
+            config,
+            links: 1,
+            now,
             operations: Vec::new(),
             routes: HashMap::new(),
             actors: HashMap::new(),
@@ -163,15 +192,47 @@ impl Side {
     /// Lets the core do something, and performs what it wants done.
     pub(crate) fn act<T>(&mut self, now: Now, act: impl FnOnce(&mut HostStream, &mut Out) -> T) -> T {
         let mut out = Out::default();
+        self.now = now;
         let result = act(&mut self.stream, &mut out);
+        if !self.stream.takes_frames() {
+            self.stream.adopt(now, self.session.take(), &mut out);
+            for (pair, stanzas) in std::mem::take(&mut self.unsent) {
+                self.stream.open_pair(now, &pair, stanzas, &mut out);
+            }
+        }
+        self.stream.tend(now, &mut out);
         self.perform(out);
         self.settle(now);
         result
     }
 
+    /// The link is gone; another one has this exporter and nobody has chosen it.
+    pub(crate) fn reconnect(&mut self, now: Now, role: Role, exporter: [u8; 64]) {
+        let waiting = self.stream.take_waiting();
+        // What came back from a link that was never used goes before nothing.
+        self.unsent.extend(waiting);
+        self.session = self.stream.detach().or(self.session.take());
+        let random = seeded(&format!("{} {}", self.config.host, self.links));
+        let peer = self.stream.peer().clone();
+        self.stream = HostStream::new(self.config.clone(), peer, Exporter::new(&exporter), None, role, random, now);
+        self.links += 1;
+        self.framer = framer(&self.config);
+        self.actors.clear();
+        self.routes.clear();
+        (self.work, self.slow) = (VecDeque::new(), VecDeque::new());
+        (self.closed, self.dead) = (None, false);
+    }
+
     /// A stanza from one of our users.
     pub(crate) fn send(&mut self, now: Now, local: &str, remote: &str, body: &str) {
         let stanza = Bytes::from(message(local, remote, body));
+        if !self.stream.is_adopted() {
+            let (of, mut known) = (pair(local, remote), self.unsent.iter_mut());
+            return match known.find(|(known, _)| *known == of) {
+                Some((_, stanzas)) => stanzas.push(stanza),
+                None => self.unsent.push((of, vec![stanza])),
+            };
+        }
         self.act(now, |stream, out| {
             let slot = stream.slot(&pair(local, remote));
             stream.send(now, slot, [stanza], out);
@@ -196,7 +257,7 @@ impl Side {
     /// What is written now.
     pub(crate) fn written(&mut self) -> BytesMut {
         let mut out = BytesMut::new();
-        self.stream.fill(&mut out, 1 << 20);
+        self.stream.fill(self.now, &mut out, 1 << 20);
         out
     }
 
@@ -249,6 +310,7 @@ impl Side {
             PairChange::RefusedPeer(_)
             | PairChange::Requested
             | PairChange::Activated { .. }
+            | PairChange::Resumed { .. }
             | PairChange::Deactivated(_) => None,
         };
         self.changes.iter().filter_map(refusal).collect()
@@ -256,6 +318,27 @@ impl Side {
 
     pub(crate) fn conditions(&self) -> Vec<Condition> {
         self.bounced.iter().map(|(_, condition)| *condition).collect()
+    }
+
+    pub(crate) fn config(&self) -> &HostStreamConfig {
+        &self.config
+    }
+
+    /// Our server does not take the last stanza that was delivered.
+    pub(crate) fn hand_back(&mut self, now: Now, reason: UndeliveredReason) {
+        let (_, stanza) = self.delivered.pop().expect("something was delivered");
+        let (serial, n, _) = self.delivered_as.pop().expect("something was delivered");
+        self.act(now, |stream, out| stream.undeliverable(now, (serial, n), reason, stanza.as_bytes(), out));
+    }
+
+    /// Our servers have read everything that was delivered.
+    pub(crate) fn has_read(&mut self, now: Now) {
+        let all = self.delivered_as.clone();
+        self.act(now, |stream, _| {
+            for (serial, n, entry) in all {
+                stream.has_read(serial, entry, n);
+            }
+        });
     }
 
     /// Lets crypto and look-ups go on.
@@ -269,6 +352,7 @@ impl Side {
         for delivery in out.deliveries {
             let text = String::from_utf8(delivery.bytes.to_vec()).expect("UTF-8");
             self.delivered.push((delivery.n, text));
+            self.delivered_as.push((self.stream.serial(), delivery.n, delivery.entry));
         }
         for action in out.actions {
             self.perform_action(action);
@@ -281,15 +365,19 @@ impl Side {
             Action::EndPair(slot) => drop(self.actors.remove(&slot)),
             Action::CheckIdentity(op) => self.slow.push_back(Work::Check(op)),
             Action::ShowIdentity(question) => self.slow.push_back(Work::Show(question)),
-            Action::RouteUp(slot) => drop(self.routes.insert(slot, true)),
+            Action::RouteUp { slot, .. } => drop(self.routes.insert(slot, true)),
             Action::RouteDown(slot) => drop(self.routes.insert(slot, false)),
             Action::Bounce { stanza, condition, .. } => {
                 self.bounced.push((String::from_utf8(stanza.to_vec()).expect("UTF-8"), condition));
             }
+            Action::Reply(stanza) => self.replies.push(String::from_utf8(stanza.to_vec()).expect("UTF-8")),
             Action::Reroute(stanza) => self.rerouted.push(String::from_utf8(stanza.to_vec()).expect("UTF-8")),
             Action::Changed(slot, change) => self.changes.push((self.stream.record(slot).pair.clone(), change)),
             Action::Chosen => self.chosen += 1,
             Action::Alive => self.alive += 1,
+            Action::Dead(_) => self.dead = true,
+            Action::SessionResumed(again) => self.again += again,
+            Action::SessionLost { in_doubt } => self.in_doubt += in_doubt,
             Action::Write | Action::RequestRefused(_) => (),
             Action::StanzaRefused(reason) => self.refused.push(reason),
             Action::PeerError(error) => self.peer_error = Some(error),
@@ -375,6 +463,14 @@ impl Side {
     }
 }
 
+/// Behind the header.
+fn framer(config: &HostStreamConfig) -> Framer {
+    let mut framer = Framer::new(config.limits.stanza_bytes.max(CONTROL_BYTES));
+    framer.push(BytesMut::from(HEADER));
+    assert!(matches!(framer.next_frame(), Ok(Some(Frame::Header(_)))));
+    framer
+}
+
 fn body(stanza: &str) -> Option<&str> {
     stanza.split("<body>").nth(1)?.split("</body>").next()
 }
@@ -401,145 +497,6 @@ fn seeded(seed: &str) -> heteronym_proto::host_stream::Random {
             chunk.copy_from_slice(&block[..chunk.len()]);
         }
     })
-}
-
-/// Two sides, and the wire between them.
-pub(crate) struct Link {
-    pub(crate) mine: Side,
-    pub(crate) other: Side,
-    pub(crate) now: Now,
-    /// What was carried: by which host, and what.
-    pub(crate) wire: Vec<(&'static str, String)>,
-    /// Batches of bytes that were carried, in either direction.
-    pub(crate) flights: usize,
-    /// What becomes of an element on its way; as it is, where nothing is returned.
-    pub(crate) tamper: Option<Tamper>,
-}
-
-/// Takes the sending host and an element, and returns what arrives instead.
-pub(crate) type Tamper = Box<dyn FnMut(&'static str, &str) -> Option<Vec<String>>>;
-
-impl Link {
-    /// Two hosts with two domains each, with the link chosen.
-    pub(crate) fn new() -> Self {
-        Self::with(Setup::mine(), Setup::other())
-    }
-
-    pub(crate) fn with(mine: Setup, other: Setup) -> Self {
-        let mut link = Self::not_chosen(mine, other);
-        let now = link.now;
-        link.mine.act(now, |stream, out| stream.choose(now, out));
-        link.run();
-        link.wire.clear();
-        link.flights = 0;
-        link
-    }
-
-    /// Before `<chosen/>`.
-    pub(crate) fn not_chosen(mine: Setup, other: Setup) -> Self {
-        let now = start();
-        let (mine, other) = (Side::new(mine, OTHER, now), Side::new(other, MINE, now));
-        Self { mine, other, now, wire: Vec::new(), flights: 0, tamper: None }
-    }
-
-    /// A link with saramago.lit and pessoa.lit active, asked for by the latter.
-    pub(crate) fn active() -> Self {
-        let mut link = Self::new();
-        link.activate("pessoa.lit", "saramago.lit");
-        link
-    }
-
-    /// A link where saramago.lit and pessoa.lit know each other from activations with others.
-    pub(crate) fn acquainted() -> Self {
-        let mut link = Self::new();
-        link.activate("pessoa.lit", "camoes.lit");
-        link.activate("sophia.lit", "saramago.lit");
-        link
-    }
-
-    /// Has a domain of the other host's ask for one of ours.
-    pub(crate) fn activate(&mut self, theirs: &str, ours: &str) {
-        self.other.send(self.now, theirs, ours, "hello");
-        self.run();
-        assert!(self.mine.is_active(ours, theirs) && self.other.is_active(theirs, ours), "{:#?}", self.wire);
-        self.mine.delivered.clear();
-        self.wire.clear();
-        self.flights = 0;
-    }
-
-    /// Carries bytes until there are no more.
-    pub(crate) fn run(&mut self) {
-        while self.carry(OTHER) | self.carry(MINE) {}
-    }
-
-    /// Carries what one host has written.
-    pub(crate) fn carry(&mut self, from: &'static str) -> bool {
-        let Self { mine, other, now, wire, tamper, .. } = self;
-        let (source, target) = if from == MINE { (mine, other) } else { (other, mine) };
-        let bytes = source.written();
-        if bytes.is_empty() {
-            return false;
-        }
-        target.feed(*now, &bytes, &mut |frame| tapped(from, frame, wire, tamper.as_mut()));
-        self.flights += 1;
-        true
-    }
-
-    /// Lets time pass, with every time-out at its moment.
-    pub(crate) fn advance(&mut self, by: Duration) {
-        let end = self.now.instant + by;
-        loop {
-            let deadlines = [self.mine.stream.deadline(), self.other.stream.deadline()];
-            let next = deadlines.into_iter().flatten().min().filter(|next| *next <= end);
-            self.move_to(next.unwrap_or(end));
-            if next.is_none() {
-                return;
-            }
-            self.mine.timeout(self.now);
-            self.other.timeout(self.now);
-            self.run();
-        }
-    }
-
-    fn move_to(&mut self, instant: Instant) {
-        self.now = later(self.now, instant.saturating_duration_since(self.now.instant));
-    }
-
-    /// The names of the elements that `host` has sent.
-    pub(crate) fn sent_by(&self, host: &str) -> Vec<&str> {
-        self.wire.iter().filter(|(from, _)| *from == host).map(|(_, text)| element_name(text)).collect()
-    }
-
-    /// How many elements of that name were carried.
-    pub(crate) fn count(&self, element: &str) -> usize {
-        self.wire.iter().filter(|(_, text)| element_name(text) == element).count()
-    }
-
-    /// Sends a stanza of the pair either way and expects both to arrive.
-    pub(crate) fn expect_usable(&mut self, ours: &str, theirs: &str) {
-        let (before_mine, before_other) = (self.mine.delivered.len(), self.other.delivered.len());
-        self.mine.send(self.now, ours, theirs, "there");
-        self.other.send(self.now, theirs, ours, "back");
-        self.run();
-        assert_eq!(self.mine.delivered.len(), before_mine + 1, "{:#?}", self.wire);
-        assert_eq!(self.other.delivered.len(), before_other + 1, "{:#?}", self.wire);
-    }
-}
-
-fn tapped(
-    from: &'static str,
-    frame: Frame,
-    wire: &mut Vec<(&'static str, String)>,
-    tamper: Option<&mut Tamper>,
-) -> Vec<Frame> {
-    let Frame::Element(bytes) = &frame else { return vec![frame] };
-    let text = String::from_utf8(bytes.to_vec()).expect("UTF-8");
-    let instead = tamper.and_then(|tamper| tamper(from, &text));
-    wire.push((from, text));
-    match instead {
-        Some(elements) => elements.into_iter().map(|text| Frame::Element(text.into())).collect(),
-        None => vec![frame],
-    }
 }
 
 /// The local name of an element without a prefix.

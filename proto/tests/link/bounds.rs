@@ -8,8 +8,9 @@ use heteronym_proto::limits::{PENDING_ACTIVATIONS, UNPROVEN_PAIRS};
 use heteronym_proto::refusal::Refusal;
 use heteronym_proto::stream_error::Condition;
 
-use crate::bench::{Link, Setup, message, name, xml};
+use crate::bench::{Setup, message, name, xml};
 use crate::peer::Scripted;
+use crate::wire::Link;
 
 fn aid(n: usize) -> [u8; 16] {
     let mut aid = [0xAA; 16];

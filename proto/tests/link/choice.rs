@@ -5,8 +5,9 @@ use std::time::Duration;
 use heteronym_proto::link_choice::{LinkAction, LinkChoice};
 use heteronym_proto::stream_error::Condition;
 
-use crate::bench::{Link, MINE, OTHER, Setup, message, name};
+use crate::bench::{MINE, OTHER, Setup, message, name};
 use crate::peer::Scripted;
+use crate::wire::Link;
 
 fn condition(link: &crate::bench::Side) -> Option<Condition> {
     link.closed.as_ref()?.as_ref().map(|error| error.condition)

@@ -9,6 +9,8 @@ mod choice;
 mod operator;
 mod peer;
 mod refusals;
+mod sessions;
 mod stanzas;
 mod time;
 mod vault;
+mod wire;

@@ -8,7 +8,8 @@ use heteronym_proto::hosted::Hosted;
 use heteronym_proto::limits::Limits;
 use heteronym_proto::stanza_error::Condition;
 
-use crate::bench::{Link, MINE, name, pair, policies};
+use crate::bench::{MINE, name, pair, policies};
+use crate::wire::Link;
 
 /// The configuration of xmpp.my.isp, which serves these domains.
 fn serving(domains: &[&str], denied: &[&str]) -> HostStreamConfig {

@@ -8,9 +8,10 @@ use heteronym_proto::refusal::Refusal;
 use heteronym_proto::stanza_error::Condition;
 use heteronym_proto::suite::KeyType;
 
-use crate::bench::{Link, MINE, Setup, name};
+use crate::bench::{MINE, Setup, name};
 use crate::peer::Scripted;
 use crate::vault::Certificate;
+use crate::wire::Link;
 
 const AID: [u8; 16] = [9; 16];
 

@@ -6,8 +6,9 @@ use heteronym_proto::limits::CONTROL_BYTES;
 use heteronym_proto::stanza_error::Condition;
 use heteronym_proto::stream_error::Condition as StreamCondition;
 
-use crate::bench::{Link, MINE, Setup, message, name, pair};
+use crate::bench::{MINE, Setup, message, name, pair};
 use crate::peer::Scripted;
+use crate::wire::Link;
 
 const AID: [u8; 16] = [9; 16];
 
@@ -214,9 +215,7 @@ fn a_local_server_that_is_away_is_told_by_number() {
     let mut link = Link::active();
     link.other.send(link.now, "pessoa.lit", "saramago.lit", "1");
     link.run();
-    let n = link.mine.delivered.last().map(|(n, _)| *n).expect("delivered");
-    let reason = UndeliveredReason::DomainUnavailable;
-    link.mine.act(link.now, |stream, out| stream.undeliverable(n, reason, out));
+    link.mine.hand_back(link.now, UndeliveredReason::DomainUnavailable);
     link.run();
     assert_eq!(link.other.conditions(), [Condition::RemoteServerTimeout]);
     assert!(link.other.bounced[0].0.contains("<body>1<"));

@@ -8,9 +8,10 @@ use heteronym_proto::stanza_error::Condition;
 use heteronym_proto::stream_error::{Condition as StreamCondition, StreamError};
 use heteronym_proto::suite::KeyType;
 
-use crate::bench::{Link, MINE, OTHER, Setup, UNIX, name, pair};
+use crate::bench::{MINE, OTHER, Setup, UNIX, name, pair};
 use crate::peer::Scripted;
 use crate::vault::Certificate;
+use crate::wire::Link;
 
 const AID: [u8; 16] = [9; 16];
 const HOUR: Duration = Duration::from_secs(3600);

@@ -78,7 +78,7 @@ impl End {
                     self.step(step);
                 }
                 Output::Close(why) => self.closed = Some(why),
-                Output::Established { peer, lang } => self.established = Some((peer, lang)),
+                Output::Established { peer, lang, .. } => self.established = Some((peer, lang)),
             }
         }
     }

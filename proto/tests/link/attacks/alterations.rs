@@ -11,8 +11,9 @@ use heteronym_proto::refusal::Refusal;
 use zeroize::Zeroizing;
 
 use super::{AID, expect_bystander, refused, with_bystander};
-use crate::bench::{Link, Setup, name, xml};
+use crate::bench::{Setup, name, xml};
 use crate::peer::{Scripted, read};
+use crate::wire::Link;
 
 #[test]
 fn a_response_altered_in_any_part_is_a_bad_proof_and_the_peer_is_told() {
@@ -161,7 +162,10 @@ fn a_bad_proof_says_whose_word_it_is() {
     link.run();
     let said_by = |(_, change): &(_, PairChange)| match change {
         PairChange::Refused(failure) | PairChange::RefusedPeer(failure) => Some(failure.said_by),
-        PairChange::Requested | PairChange::Activated { .. } | PairChange::Deactivated(_) => None,
+        PairChange::Requested
+        | PairChange::Activated { .. }
+        | PairChange::Resumed { .. }
+        | PairChange::Deactivated(_) => None,
     };
     assert_eq!(link.mine.changes.iter().find_map(said_by), Some(SaidBy::Us));
     assert_eq!(link.other.changes.iter().find_map(said_by), Some(SaidBy::Peer));

@@ -12,9 +12,10 @@ use heteronym_proto::suite::KeyType;
 use heteronym_proto::transcript::Exporter;
 
 use super::{AID, refused};
-use crate::bench::{Link, OTHER, Setup, name};
+use crate::bench::{OTHER, Setup, name};
 use crate::peer::Scripted;
 use crate::vault::{Certificate, Vault};
+use crate::wire::Link;
 
 /// The enemy: a host with a good certificate and a domain of its own.
 const THIRD: &str = "xmpp.third.isp";
