@@ -139,7 +139,7 @@ impl HostConnection {
 
     fn new(shared: Shared, router: Addr<Router>, start: Start) -> Self {
         let (id, dialled, address) = match &start {
-            Start::Dial(id, target) => (*id, Some(target.host.clone()), None),
+            Start::Dial(id, target, _) => (*id, Some(target.host.clone()), None),
             Start::Accepted(stream, _) => (next_link_id(), None, stream.peer_addr().ok()),
         };
         Self {
@@ -185,7 +185,8 @@ impl HostConnection {
         self.address = Some(address);
         info!(%peer, %address, dialled = self.dialled.is_some(), "host stream authenticated");
         let link = self.link_handle(ctx);
-        let ready = LinkReady { link, peer, ours: self.dialled.is_some() };
+        let dialled = self.dialled.as_ref().map(|_| address);
+        let ready = LinkReady { link, peer, dialled };
         if self.router.try_send(ready).is_err() {
             ctx.stop();
         }

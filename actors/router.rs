@@ -15,6 +15,7 @@ mod sessions;
 mod status;
 
 use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -100,6 +101,8 @@ struct Host {
     /// The domains that it serves, and that are reached by classic S2S until there is a link.
     movers: HashSet<Name>,
     session: Place,
+    /// Where it was when we dialled it last.
+    reached_at: Option<SocketAddr>,
     last_error: Option<String>,
 }
 
@@ -107,7 +110,7 @@ impl Host {
     fn new(us: &Name, target: Target) -> Self {
         let (pairs, movers) = (HashMap::new(), HashSet::new());
         let (choice, session) = (LinkChoice::new(us, &target.host), Place::Home(None));
-        Self { choice, target, pairs, movers, session, last_error: None }
+        Self { choice, target, pairs, movers, session, reached_at: None, last_error: None }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, TcpStream as StdTcpStream};
 
 use heteronym_net::dial;
+use heteronym_net::keepalive::keep_alive;
 use heteronym_net::listen::first_byte_is_tls;
 use heteronym_net::tls::{Secured, TlsError};
 use heteronym_net::wire::{Reader, Stream, Writer, join, split};
@@ -15,16 +16,17 @@ use heteronym_proto::negotiation::{Negotiation, Output};
 use heteronym_proto::registry::Target;
 use heteronym_proto::transcript::Exporter;
 use tokio::net::TcpStream;
+use tracing::{debug, warn};
 
-use crate::Shared;
 use crate::crypto::JudgeChain;
 use crate::listener::{Place, stream_id};
 use crate::registry::LookUpAddresses;
+use crate::{Config, Shared};
 
 /// How a connection begins.
 pub enum Start {
-    /// We dial.
-    Dial(LinkId, Target),
+    /// We dial; where the look-up fails, the address at which the host was reached last.
+    Dial(LinkId, Target, Option<SocketAddr>),
     /// Somebody dialled us; the place is for the handshake.
     Accepted(StdTcpStream, Place),
 }
@@ -46,7 +48,7 @@ pub(super) struct Connected {
 /// Reaches the host, secures the connection and negotiates the stream.
 pub(super) async fn connect(shared: Shared, start: Start) -> Result<Connected, String> {
     match start {
-        Start::Dial(_, target) => dial_host(&shared, target).await,
+        Start::Dial(_, target, reached_at) => dial_host(&shared, target, reached_at).await,
         Start::Accepted(stream, place) => {
             let limit = shared.config().limits.connect_timeout;
             let accepted = tokio::time::timeout(limit, accept_host(&shared, stream)).await;
@@ -56,24 +58,14 @@ pub(super) async fn connect(shared: Shared, start: Start) -> Result<Connected, S
     }
 }
 
-async fn dial_host(shared: &Shared, target: Target) -> Result<Connected, String> {
+async fn dial_host(shared: &Shared, target: Target, reached_at: Option<SocketAddr>) -> Result<Connected, String> {
     let _dial = shared.dials.try_acquire().map_err(|_| "too many hosts are being dialled at once")?;
     let config = shared.config();
     let limit = config.limits.connect_timeout;
-    let Target { host, ports, .. } = target;
-    let addresses = match config.peers.get(&host) {
-        Some(addresses) if !addresses.is_empty() => addresses.clone(),
-        Some(_) | None => {
-            let question = LookUpAddresses { host: host.clone(), ports };
-            let found = shared.registry.send(question).await.map_err(|_| "the registry is gone")??;
-            if found.is_empty() {
-                return Err(format!("{host} has no address"));
-            }
-            found
-        }
-    };
+    let (addresses, host) = (find_host(shared, &config, &target, reached_at).await?, target.host);
     let tcp = dial::race(&addresses, &config.source, dial::STAGGER, limit).await.map_err(|e| e.to_string())?;
     let address = tcp.peer_addr().map_err(|error| error.to_string())?;
+    watch(&tcp);
     let negotiated = async {
         let secured = shared.tls().connect(tcp, host.as_str()).await;
         shared.metrics.tls_handshake("client", secured.is_ok());
@@ -85,6 +77,35 @@ async fn dial_host(shared: &Shared, target: Target) -> Result<Connected, String>
     let late = || "no host stream within the time for connecting".to_owned();
     let result = tokio::time::timeout(limit, negotiated).await.map_err(|_| late()).and_then(|result| result);
     result.map_err(|why| format!("{host} at {address}: {why}"))
+}
+
+/// Has the kernel watch the connection; where it cannot, the stream's own probes find out.
+fn watch(tcp: &TcpStream) {
+    if let Err(error) = keep_alive(tcp) {
+        debug!(%error, "the kernel does not watch the connection");
+    }
+}
+
+/// A name server that does not answer takes no host from us that was reached before; TLS shows who is there.
+async fn find_host(
+    shared: &Shared,
+    config: &Config,
+    Target { host, ports, .. }: &Target,
+    reached_at: Option<SocketAddr>,
+) -> Result<Vec<SocketAddr>, String> {
+    if let Some(addresses) = config.peers.get(host).filter(|addresses| !addresses.is_empty()) {
+        return Ok(addresses.clone());
+    }
+    let question = LookUpAddresses { host: host.clone(), ports: ports.clone() };
+    match (shared.registry.send(question).await.map_err(|_| "the registry is gone")?, reached_at) {
+        (Ok(found), _) if found.is_empty() => Err(format!("{host} has no address")),
+        (Ok(found), _) => Ok(found),
+        (Err(why), Some(address)) => {
+            warn!(%host, why, %address, "the look-up failed: the address is tried where the host was reached last");
+            Ok(vec![address])
+        }
+        (Err(why), None) => Err(why),
+    }
 }
 
 async fn judge(shared: &Shared, secured: &Secured, host: &Name) -> Result<u64, String> {
@@ -101,6 +122,7 @@ async fn verdict(shared: &Shared, chain: Vec<Vec<u8>>, name: Name) -> Result<u64
 async fn accept_host(shared: &Shared, stream: StdTcpStream) -> Result<Connected, String> {
     let text = |error: std::io::Error| error.to_string();
     let mut tcp = TcpStream::from_std(stream).map_err(text)?;
+    watch(&tcp);
     if !first_byte_is_tls(&tcp).await.map_err(text)? {
         tcp = start_tls(shared, tcp).await?;
     }

@@ -1,5 +1,7 @@
 //! What links tell: ready, chosen, alive, ended.
 
+use std::net::SocketAddr;
+
 use actix::prelude::SendError;
 use actix::{AsyncContext, Context, Handler, Message};
 use bytes::Bytes;
@@ -33,7 +35,7 @@ impl Router {
     pub(super) fn want_link(&mut self, name: &Name, ctx: &mut Context<Self>) {
         let Some(host) = self.hosts.get_mut(name) else { return };
         if host.choice.want(now().instant) == Some(LinkAction::Dial) {
-            let start = Start::Dial(next_link_id(), host.target.clone());
+            let start = Start::Dial(next_link_id(), host.target.clone(), host.reached_at);
             HostConnection::launch(&self.shared, &ctx.address(), start);
         }
     }
@@ -115,20 +117,21 @@ pub struct LinkReady {
     pub link: LinkHandle,
     /// To whom.
     pub peer: Name,
-    /// Whether we dialled.
-    pub ours: bool,
+    /// The address that we dialled, where we did.
+    pub dialled: Option<SocketAddr>,
 }
 
 impl Handler<LinkReady> for Router {
     type Result = ();
 
-    fn handle(&mut self, LinkReady { link, peer, ours }: LinkReady, ctx: &mut Self::Context) {
+    fn handle(&mut self, LinkReady { link, peer, dialled }: LinkReady, ctx: &mut Self::Context) {
         let (id, us) = (link.id, self.shared.config().host.clone());
         // Nobody has named it yet: the port is only for the case that nobody will.
         let target = || Target { host: peer.clone(), ports: vec![5270], priority: 0 };
         let host = self.hosts.entry(peer.clone()).or_insert_with(|| Host::new(&us, target()));
         host.last_error = None;
-        let actions = host.choice.ready(now().instant, id, ours);
+        let actions = host.choice.ready(now().instant, id, dialled.is_some());
+        host.reached_at = dialled.or(host.reached_at);
         self.links.insert(id, LinkEntry { peer: peer.clone(), link });
         self.act(&peer, actions, ctx);
     }

@@ -15,6 +15,7 @@ pub mod certificate;
 pub mod clock;
 pub mod dial;
 pub mod dns;
+pub mod keepalive;
 pub mod keys;
 pub mod listen;
 pub mod random;
