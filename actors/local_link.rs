@@ -14,6 +14,7 @@ mod routing;
 mod servers;
 mod status;
 mod takeover;
+mod unread;
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -46,6 +47,7 @@ use queue::{OutQueue, Waiting};
 use routing::{Outgoing, route};
 use servers::Servers;
 use takeover::Candidate;
+use unread::Unread;
 
 pub use dialling::{try_component, try_jabberd2};
 pub(crate) use local_handle::bounce_to_sender;
@@ -76,6 +78,8 @@ pub struct LocalLink {
     waiting_bytes: usize,
     /// How many of the first had left already, by loopback S2S, and came back.
     returned: usize,
+    /// The server has answered a ping, on this link or an earlier one.
+    answers_pings: bool,
     via_router: HashMap<Pair, u64>,
     batches: u64,
     stanzas_in: u64,
@@ -94,6 +98,8 @@ struct Link {
     reading: SpawnHandle,
     /// Its end is written, or about to be: what the server still sends does not count.
     ending: bool,
+    /// The server has ended its stream in order: it reads what there is until it has read the end of ours.
+    heard_end: bool,
 }
 
 impl LocalLink {
@@ -116,6 +122,7 @@ impl LocalLink {
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             returned: 0,
+            answers_pings: false,
             via_router: HashMap::new(),
             batches: 0,
             stanzas_in: 0,
@@ -141,15 +148,16 @@ impl LocalLink {
         let bytes = std::mem::take(&mut self.waiting_bytes);
         let gauge = Arc::clone(&self.gauge);
         let in_routes = protocol.name().map(|name| (name, self.shared.clone()));
-        let out =
-            OutQueue { greeting, stanzas, raw: VecDeque::new(), bytes, closed: false, gauge, written: 0, in_routes };
+        let (raw, unread) = (VecDeque::new(), self.unread_of(&protocol));
+        let out = OutQueue { greeting, stanzas, raw, bytes, closed: false, gauge, written: 0, in_routes, unread };
         framer.set_max_bytes(protocol.frame_bytes(&self.shared.config().limits));
         let (out, wake, gate) = (Rc::new(RefCell::new(out)), Rc::new(Notify::new()), Gate::default());
         let writing = pump(writer, Rc::clone(&out), Rc::clone(&wake));
         ctx.spawn(writing.into_actor(self).map(move |result, this, ctx| this.written(generation, result, ctx)));
         let reads = reading(reader, gate.clone()).map(move |read| (generation, read));
         let reading = ctx.add_stream(reads);
-        self.link = Some(Link { generation, protocol, framer, out, wake, gate, reading, ending: false });
+        self.link =
+            Some(Link { generation, protocol, framer, out, wake, gate, reading, ending: false, heard_end: false });
         self.last_error = None;
         info!(local = self.name(), "local link up");
         self.compare_domains_later(ctx);
@@ -161,7 +169,12 @@ impl LocalLink {
         match result {
             // Closed with bytes unread, the connection would be reset, and what was written lost with it.
             Ok(()) if self.draining => (),
-            Ok(()) => self.lost(generation, "closed", ctx),
+            Ok(()) => {
+                if let Some(link) = self.link.as_ref().filter(|link| link.heard_end) {
+                    link.out.borrow_mut().was_read();
+                }
+                self.lost(generation, "closed", ctx);
+            }
             Err(error) => self.lost(generation, &format!("writing failed: {error}"), ctx),
         }
     }
@@ -172,9 +185,9 @@ impl LocalLink {
         let mut out = link.out.borrow_mut();
         out.closed = true;
         self.stanzas_out += out.written;
-        self.waiting_bytes += out.bytes;
-        self.waiting.extend(out.stanzas.drain(..));
-        out.bytes = 0;
+        let (kept, bytes) = out.take_all();
+        self.waiting_bytes += bytes;
+        self.waiting.extend(kept);
         drop(out);
         link.wake.notify_one();
         // For as long as the server may need to read our end; then the connection is closed, whatever it sends.
@@ -262,8 +275,16 @@ impl LocalLink {
                 }
                 outgoing.answers.extend(answer);
             }
-            Verdict::Alive => self.is_alive(),
+            Verdict::Alive(barrier) => {
+                self.is_alive();
+                if let Some(number) = barrier {
+                    self.barrier_answered(number);
+                }
+            }
             Verdict::End(error) => {
+                if let Some(link) = self.link.as_mut().filter(|_| error.is_none()) {
+                    link.heard_end = true;
+                }
                 self.last_error = error.map(|error| format!("our server ended the stream: {error}"));
                 return Some(None);
             }
@@ -276,6 +297,22 @@ impl LocalLink {
         warn!(local = self.name(), %error, "our server sent what may not be forwarded; its link ends");
         self.last_error = Some(error.to_string());
         error
+    }
+}
+
+impl LocalLink {
+    /// A server that dialled us answers in its stream; one that we dial, and jabberd2's router, send the answer to
+    /// a ping wherever it leads.
+    fn unread_of(&self, protocol: &Protocol) -> Option<Unread> {
+        let config = self.shared.config();
+        let component = config.locals.get(self.entry).is_some_and(|of| matches!(of.attach, Attach::Component { .. }));
+        match protocol {
+            Protocol::Component if component => config
+                .hosted
+                .first_of(self.entry)
+                .map(|domain| Unread::new(config.host.clone(), domain.clone(), self.answers_pings)),
+            Protocol::Component | Protocol::Jabberd2(_) => None,
+        }
     }
 }
 
@@ -297,6 +334,7 @@ impl Actor for LocalLink {
     fn started(&mut self, ctx: &mut Self::Context) {
         // The bound of what waits here is the gauge's, in bytes; this one is never reached before it.
         ctx.set_mailbox_capacity(1 << 20);
+        self.watch_unread(ctx);
         self.dial(ctx);
     }
 
@@ -307,7 +345,7 @@ impl Actor for LocalLink {
         }
         if let Some(mut out) = self.link.as_ref().and_then(|link| link.out.try_borrow_mut().ok()) {
             out.closed = true;
-            self.waiting.extend(out.stanzas.drain(..));
+            self.waiting.extend(out.take_all().0);
         }
         self.hand_back_all();
         let _ = self.router.try_send(LocalBroke(self.entry));
@@ -319,6 +357,10 @@ impl StreamHandler<(u64, std::io::Result<Option<BytesMut>>)> for LocalLink {
         let Some(link) = self.link.as_mut().filter(|link| link.generation == generation) else { return };
         match read {
             Ok(Some(_)) if link.ending => (),
+            Ok(None) if link.ending => {
+                link.out.borrow_mut().was_read();
+                self.lost(generation, "closed", ctx);
+            }
             Ok(Some(bytes)) => {
                 link.framer.push(bytes);
                 self.take_frames(ctx);

@@ -293,6 +293,9 @@ impl Router {
     }
 
     fn tick(&mut self, ctx: &mut Context<Self>) {
+        if self.draining {
+            return;
+        }
         let instant = now().instant;
         let names: Vec<Name> = self.hosts.keys().cloned().collect();
         for name in names {

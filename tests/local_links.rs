@@ -266,6 +266,39 @@ async fn what_comes_while_the_link_is_down_waits_for_the_next_one() {
     stage.end().await;
 }
 
+/// A component of the first entry that answers barriers, behind the one with which its link begins.
+async fn answering(world: &World) -> Local {
+    let mut local = Local::attach(world.router.component, "saramago.lit", SECRET).await;
+    local.wire.hears_barriers = true;
+    local.answer_ping().await;
+    local
+}
+
+#[tokio::test]
+async fn what_was_not_seen_to_be_read_goes_to_the_next_link_as_well() {
+    let mut stage = active(World::new().await).await;
+    stage.local.wire.hears_barriers = true;
+    stage.local = answering(&stage.world).await;
+    for id in ["1", "2"] {
+        stage.link.tell(ANA, JOSE, id).await;
+        stage.local.expect(id).await;
+    }
+    stage.local.answer_ping().await;
+    // What is read behind the last barrier is not seen.
+    stage.link.tell(ANA, JOSE, "3").await;
+    stage.local.expect("3").await;
+    let ping = stage.local.wire.element().await;
+    assert_eq!(ping.attr("id"), Some("barrier-3"), "one for each time, and none for nothing");
+    stage.local = Local::attach(stage.world.router.component, "saramago.lit", SECRET).await;
+    stage.local.wire.hears_barriers = true;
+    let first = stage.local.wire.element().await;
+    assert_eq!(first.attr("id"), Some("3"), "{first:?}");
+    stage.local.answer_ping().await;
+    stage.link.tell(ANA, JOSE, "4").await;
+    stage.local.expect("4").await;
+    stage.end().await;
+}
+
 /// Cuts the component's connection and waits until the router knows; why it ended.
 async fn down(stage: &mut Stage, entry: &str) -> Option<String> {
     let elsewhere = Local::connect(stage.world.router.component).await;

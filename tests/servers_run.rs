@@ -13,7 +13,7 @@ fn real_servers_talk_over_routers() {
     let summaries: Vec<_> = said.lines().filter(|line| line.ends_with(" failed")).collect();
     let all = format!("{said}\n{}", String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{all}");
-    assert_eq!(summaries.len(), 3, "the module alone, two routers, and one: {all}");
+    assert_eq!(summaries.len(), 4, "the module alone, two routers, one, and faults: {all}");
     for summary in summaries {
         let (passed, failed) = summary.split_once(" passed, ").expect("PASSED passed, FAILED failed");
         assert!(passed.parse::<u32>().unwrap() > 0 && failed == "0 failed", "{summary}\n{all}");

@@ -108,6 +108,26 @@ const HOLD_BYTES: usize = 4 << 20;
 /// How long until a server that is held is looked at again, whatever its gauge says.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
+/// A server of ours has read what was delivered to it.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct HasRead {
+    /// The session of the numbers.
+    pub serial: u64,
+    /// Which server.
+    pub entry: Entry,
+    /// Everything for it up to here.
+    pub n: u64,
+}
+
+impl Handler<HasRead> for HostConnection {
+    type Result = ();
+
+    fn handle(&mut self, HasRead { serial, entry, n }: HasRead, ctx: &mut Self::Context) {
+        self.with_core(ctx, |stream, _| stream.has_read(serial, entry, n));
+    }
+}
+
 /// A stanza of the peer's could not be delivered to our server.
 #[derive(Message)]
 #[rtype(result = "()")]

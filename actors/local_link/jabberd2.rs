@@ -51,7 +51,7 @@ impl LocalLink {
                 // The stream is that of all its users, and none of them ends it.
                 Verdict::Error(error) => self.drop_route(&error.to_string()),
                 Verdict::End(_) => self.drop_route("no stanza"),
-                verdict @ (Verdict::Route(..) | Verdict::Answer(..) | Verdict::Alive) => {
+                verdict @ (Verdict::Route(..) | Verdict::Answer(..) | Verdict::Alive(_)) => {
                     return self.follow(verdict, outgoing);
                 }
             },

@@ -13,6 +13,7 @@ use heteronym_proto::stanza_error::bounce_bytes;
 
 use super::LocalLink;
 use super::local_handle::{Deliver, Delivered, HostOrigin, Origin, bounce_to_sender};
+use super::unread::Unread;
 use crate::host_connection::Undeliverable;
 use crate::router::{HandedBack, Reply};
 use crate::{Gauge, Shared};
@@ -102,11 +103,29 @@ pub(super) struct OutQueue {
     pub(super) closed: bool,
     pub(super) gauge: Arc<Gauge>,
     pub(super) written: u64,
+    /// What was written and not seen to be read; nothing, where that cannot be seen.
+    pub(super) unread: Option<Unread>,
     /// Where each stanza is put into a route of jabberd2's: the name that is bound there.
     pub(super) in_routes: Option<(String, Shared)>,
 }
 
 impl OutQueue {
+    /// Everything that was not seen to be read, in order, and its bytes. Its time begins anew.
+    pub(super) fn take_all(&mut self) -> (Vec<Waiting>, usize) {
+        let since = crate::now().instant;
+        let unread = self.unread.as_mut().map(Unread::take).unwrap_or_default();
+        let unread = unread.into_iter().map(|waiting| Waiting { since, ..waiting });
+        let all: Vec<Waiting> = unread.chain(self.stanzas.drain(..)).collect();
+        self.bytes = 0;
+        let bytes = all.iter().map(|waiting| waiting.stanza.bytes.len()).sum();
+        (all, bytes)
+    }
+
+    /// The server has read everything that was written.
+    pub(super) fn was_read(&mut self) {
+        self.unread.as_mut().map(Unread::take);
+    }
+
     fn write(&self, Waiting { from, stanza, .. }: &Waiting, out: &mut BytesMut) {
         let Some((name, shared)) = &self.in_routes else { return out.extend_from_slice(&stanza.bytes) };
         match in_route(name, &stanza.bytes) {
@@ -125,6 +144,12 @@ impl Source for OutQueue {
             self.bytes -= waiting.stanza.bytes.len();
             self.written += 1;
             self.write(&waiting, out);
+            if let Some(unread) = &mut self.unread {
+                unread.wrote(waiting);
+            }
+        }
+        if let Some(unread) = self.unread.as_mut().filter(|_| !self.closed) {
+            unread.ask(out);
         }
         if self.stanzas.is_empty() {
             for raw in self.raw.drain(..) {

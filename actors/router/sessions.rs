@@ -154,7 +154,7 @@ impl Router {
         let (condition, text) = reason.told();
         self.shared.metrics.stanza_error("undelivered", reason.as_str());
         let error: Option<Bytes> = bounce_bytes(stanza, condition, text);
-        if let Some(error) = error {
+        if let Some(error) = error.filter(|_| !self.draining) {
             let _ = ctx.address().try_send(Reply(error));
         }
     }

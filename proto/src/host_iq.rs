@@ -15,11 +15,29 @@ const DISCO_INFO: &str = "http://jabber.org/protocol/disco#info";
 /// A ping (XEP-0199 §4.1), whose answer is told by [`is_answer`].
 #[must_use]
 pub fn ping(from: &Name, to: &Name, number: u64) -> Bytes {
+    ping_with_id(from, to, &format!("p{number}"))
+}
+
+/// A ping that shows what was read before it; [`barrier_of`] has the number of its answer.
+#[must_use]
+pub fn barrier(from: &Name, to: &Name, number: u64) -> Bytes {
+    ping_with_id(from, to, &format!("{BARRIER}{number}"))
+}
+
+/// Which barrier a stanza answers, if it answers one.
+#[must_use]
+pub fn barrier_of(answer: &Stanza<'_>) -> Option<u64> {
+    answer.id()?.strip_prefix(BARRIER)?.parse().ok()
+}
+
+const BARRIER: &str = "barrier-";
+
+fn ping_with_id(from: &Name, to: &Name, id: &str) -> Bytes {
     Element::new("iq", SERVER)
         .with_attr("from", from.as_str())
         .with_attr("to", to.as_str())
         .with_attr("type", "get")
-        .with_attr("id", &format!("p{number}"))
+        .with_attr("id", id)
         .with_child(Element::new("ping", PING))
         .to_bytes(SERVER)
 }

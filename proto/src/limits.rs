@@ -112,7 +112,7 @@ pub const TAKE_OVER_BYTES: usize = 4 << 20;
 /// and seldom enough to cost nothing.
 pub const ASK_AFTER: (u64, usize) = (256, 128 << 10);
 /// Time after which an acknowledgement is asked for, however little was sent.
-pub const ASK_WITHIN: Duration = Duration::from_millis(500);
+pub const ASK_WITHIN: Duration = Duration::from_millis(250);
 /// A peer host that was not heard for so long is asked for a sign of life.
 pub const SILENCE: Duration = Duration::from_secs(5);
 /// A peer host that was asked and not heard for so long is gone; with [`SILENCE`] and a dial, a link that

@@ -39,8 +39,8 @@ pub enum Verdict<'a> {
     Route(Stanza<'a>, Bytes),
     /// It goes no further; the sender, on this very link, gets this answer.
     Answer(&'static str, Option<Bytes>),
-    /// The server answered a probe of ours.
-    Alive,
+    /// The server answered a ping of ours; the number of the barrier, if it was one.
+    Alive(Option<u64>),
     /// The server ended the stream; with an error of its own, or without.
     End(Option<StreamError>),
     /// The stream is to end with this error: what came is not a stanza that can be told apart.
@@ -120,7 +120,7 @@ impl LocalStream {
         }
         if stanza.to_domain() == self.host.as_str() {
             if host_iq::is_answer(&stanza) && stanza.to() == self.host.as_str() {
-                return Verdict::Alive;
+                return Verdict::Alive(host_iq::barrier_of(&stanza));
             }
             if !self.hosted.contains(self.host.as_str()) {
                 return Verdict::Answer(TO_HOST, host_iq::answer(bytes, &stanza));

@@ -19,6 +19,8 @@ pub(crate) struct Wire<S> {
     buffer: BytesMut,
     framer: Framer,
     scope: Scope,
+    /// Whether barriers are told, which a component answers or not as it likes.
+    pub(crate) hears_barriers: bool,
 }
 
 /// What comes out of a stream.
@@ -37,7 +39,7 @@ pub(crate) enum Heard {
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// An end of a stream whose elements are in `scope`.
     pub(crate) fn new(io: S, scope: Scope) -> Self {
-        Self { io, buffer: BytesMut::new(), framer: Framer::new(ELEMENT_BYTES), scope }
+        Self { io, buffer: BytesMut::new(), framer: Framer::new(ELEMENT_BYTES), scope, hears_barriers: false }
     }
 
     /// Sends bytes, whatever they are.
@@ -78,7 +80,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         loop {
             match self.framer.next_frame().unwrap() {
                 Some(Frame::Header(bytes)) => return Heard::Header(Header::parse(&bytes).unwrap()),
-                Some(Frame::Element(bytes)) => return Heard::Element(Element::parse(&bytes, &self.scope).unwrap()),
+                Some(Frame::Element(bytes)) => {
+                    let element = Element::parse(&bytes, &self.scope).unwrap();
+                    if self.hears_barriers || !is_barrier(&element) {
+                        return Heard::Element(element);
+                    }
+                    continue;
+                }
                 Some(Frame::TooLarge { bytes, .. }) => panic!("an element of {bytes} bytes"),
                 Some(Frame::End) => return Heard::End,
                 None => (),
@@ -134,4 +142,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         let end = self.hear().await;
         assert!(matches!(end, Heard::Closed), "expected the end of the connection: {end:?}");
     }
+}
+
+/// Whether it is a ping by which the router sees what was read.
+fn is_barrier(element: &Element) -> bool {
+    element.name() == "iq" && element.attr("id").is_some_and(|id| id.starts_with("barrier-"))
 }

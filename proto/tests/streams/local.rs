@@ -155,7 +155,7 @@ fn a_host_that_is_a_domain_too_gets_its_stanzas() {
         (hosting(&["saramago.lit", HOST]), element("<message from='u@saramago.lit' to='v@xmpp.my.isp'/>"));
     assert!(matches!(stream.frame(&to_user), Verdict::Route(..)));
     let answer = element("<iq from='saramago.lit' to='xmpp.my.isp' type='result' id='p1'/>");
-    assert!(matches!(stream.frame(&answer), Verdict::Alive), "and we the answers to our probes");
+    assert!(matches!(stream.frame(&answer), Verdict::Alive(_)), "and we the answers to our probes");
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn a_probe_that_is_answered_is_a_sign_of_life() {
     assert!(String::from_utf8_lossy(&ping).starts_with("<iq from='xmpp.my.isp' to='saramago.lit'"));
     for kind in ["result", "error"] {
         let frame = element(&format!("<iq from='saramago.lit' to='xmpp.my.isp' type='{kind}' id='p1'/>"));
-        assert!(matches!(stream().frame(&frame), Verdict::Alive));
+        assert!(matches!(stream().frame(&frame), Verdict::Alive(_)));
     }
     let foreign = element("<iq from='camoes.lit' to='xmpp.my.isp' type='result' id='p1'/>");
     assert_eq!(answer(stream().frame(&foreign)), ("foreign-from", None));

@@ -1,0 +1,221 @@
+"""Numbered stanzas between two components, and what became of each."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import product
+from xml.parsers import expat
+
+COMPONENT = "jabber:component:accept"
+STREAMS = "http://etherx.jabber.org/streams"
+
+
+@dataclass
+class Stanza:
+    """One that was sent."""
+
+    pair: tuple[str, str]
+    at: float
+    life: int  # of the sender's link
+
+
+@dataclass
+class Ledger:
+    """What was sent one way, and what came of it."""
+
+    sent: dict[str, Stanza] = field(default_factory=dict)
+    delivered: list[tuple[str, float]] = field(default_factory=list)
+    bounced: Counter[str] = field(default_factory=Counter)
+
+    def outcomes(self) -> dict[str, int]:
+        """Counts, by the words of the comparison."""
+        delivered = Counter(name for name, _ in self.delivered)
+        both = sum(1 for name in self.sent if delivered[name] and self.bounced[name])
+        lost = len(self.lost())
+        return {
+            "sent": len(self.sent),
+            "delivered": sum(1 for name in self.sent if delivered[name]),
+            "bounced": sum(1 for name in self.sent if self.bounced[name]),
+            "false bounce": both,
+            "lost": lost,
+            "doubled": sum(count - 1 for count in delivered.values() if count > 1),
+            "out of order": self._disorder(),
+        }
+
+    def lost(self) -> list[str]:
+        """Those with no outcome.
+
+        The last ones of a link that ended are none of them: their sender cannot know whether they were read.
+        """
+        seen = {name for name, _ in self.delivered} | set(self.bounced)
+        last_life = max((stanza.life for stanza in self.sent.values()), default=0)
+        known: dict[int, int] = {}
+        for at, (name, stanza) in enumerate(self.sent.items()):
+            if name in seen:
+                known[stanza.life] = at
+        return [
+            name
+            for at, (name, stanza) in enumerate(self.sent.items())
+            if name not in seen and (stanza.life == last_life or at < known.get(stanza.life, 0))
+        ]
+
+    def _disorder(self) -> int:
+        last: dict[tuple[str, str], int] = {}
+        seen: set[str] = set()
+        wrong = 0
+        for name, _ in self.delivered:
+            if name in seen or name not in self.sent:
+                continue
+            seen.add(name)
+            pair, number = self.sent[name].pair, int(name.rpartition("-")[2])
+            wrong += number < last.get(pair, -1)
+            last[pair] = max(number, last.get(pair, -1))
+        return wrong
+
+    def flows_after(self, moment: float) -> float | None:
+        """Seconds from `moment` until something sent behind it arrived."""
+        later = (at for name, at in self.delivered if self._sent_at(name) >= moment)
+        first = next(later, None)
+        return None if first is None else first - moment
+
+    def _sent_at(self, name: str) -> float:
+        stanza = self.sent.get(name)
+        return 0.0 if stanza is None else stanza.at
+
+
+class Component:
+    """A component that comes back whenever its link is gone."""
+
+    def __init__(self, address: tuple[str, int], domain: str, secret: str) -> None:
+        self.address = address
+        self.domain = domain
+        self.secret = secret
+        self.life = 0
+        self.outgoing = Ledger()
+        self.incoming: Ledger | None = None
+        self.paused = asyncio.Event()
+        self.paused.set()
+        self._writer: asyncio.StreamWriter | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._up = asyncio.Event()
+
+    async def start(self) -> None:
+        """Attaches."""
+        self._task = asyncio.ensure_future(self._stay())
+        await asyncio.wait_for(self._up.wait(), 60)
+
+    async def stop(self) -> None:
+        """Detaches for good."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _stay(self) -> None:
+        while True:
+            with contextlib.suppress(OSError, expat.ExpatError):
+                await self._attach()
+            self._up.clear()
+            self._writer = None
+            await asyncio.sleep(0.05)
+
+    async def _attach(self) -> None:
+        reader, writer = await asyncio.open_connection(*self.address)
+        try:
+            header = (
+                f"<stream:stream xmlns='{COMPONENT}' xmlns:stream='{STREAMS}' to='{self.domain}'>"
+            )
+            writer.write(header.encode())
+            parser = expat.ParserCreate()
+            depth = 0
+
+            def began(name: str, attributes: dict[str, str]) -> None:
+                nonlocal depth
+                depth += 1
+                if depth == 1:
+                    digest = hashlib.sha1((attributes["id"] + self.secret).encode()).hexdigest()
+                    writer.write(f"<handshake>{digest}</handshake>".encode())
+                elif depth == 2 and name == "handshake":
+                    self.life += 1
+                    self._writer = writer
+                    self._up.set()
+                elif depth == 2:
+                    self._came(name, attributes, writer)
+
+            def ended(_name: str) -> None:
+                nonlocal depth
+                depth -= 1
+
+            parser.StartElementHandler = began
+            parser.EndElementHandler = ended
+            while block := await reader.read(1 << 16):
+                parser.Parse(block)
+                await self.paused.wait()
+        finally:
+            writer.close()
+
+    def _came(self, name: str, attributes: dict[str, str], writer: asyncio.StreamWriter) -> None:
+        loop = asyncio.get_running_loop()
+        number = attributes.get("id", "")
+        if name == "iq" and attributes.get("type") == "get":
+            answer = (
+                f"<iq type='result' id='{number}' from='{attributes['to']}'"
+                f" to='{attributes['from']}'/>"
+            )
+            writer.write(answer.encode())
+        elif attributes.get("type") == "error":
+            self.outgoing.bounced[number] += 1
+        elif name == "message" and self.incoming is not None:
+            self.incoming.delivered.append((number, loop.time()))
+
+    def send(self, pair: tuple[str, str], number: int, bytes_: int) -> bool:
+        """One numbered stanza, if there is a link to send it on."""
+        if self._writer is None or self._writer.is_closing():
+            return False
+        name = f"{pair[0]}-{pair[1]}-{number}"
+        self.outgoing.sent[name] = Stanza(pair, asyncio.get_running_loop().time(), self.life)
+        body = "x" * bytes_
+        stanza = (
+            f"<message from='u@{pair[0]}/r' to='v@{pair[1]}' id='{name}'>"
+            f"<body>{body}</body></message>"
+        )
+        self._writer.write(stanza.encode())
+        return True
+
+
+async def talk(
+    one: Component,
+    other: Component,
+    domains: tuple[tuple[str, ...], tuple[str, ...]],
+    stanzas: int,
+    rate: float,
+) -> None:
+    """Half of the stanzas in each direction, evenly over the pairs and the time."""
+    there = list(product(domains[0], domains[1]))
+    back = [(b, a) for a, b in there]
+    loop = asyncio.get_running_loop()
+    begin = loop.time()
+    for number in range(stanzas // 2):
+        due = begin + 2 * number / rate
+        if due > loop.time():
+            await asyncio.sleep(due - loop.time())
+        for component, pairs in ((one, there), (other, back)):
+            component.send(pairs[number % len(pairs)], number, 100)
+
+
+async def settled(ledgers: tuple[Ledger, Ledger], patience: float) -> None:
+    """Waits until every stanza has an outcome, or nothing has happened for so long."""
+    loop = asyncio.get_running_loop()
+    before, since = (-1, -1), loop.time()
+    while any(ledger.lost() for ledger in ledgers):
+        now = tuple(len(ledger.delivered) + sum(ledger.bounced.values()) for ledger in ledgers)
+        if now != before:
+            before, since = (now[0], now[1]), loop.time()
+        if loop.time() > since + patience:
+            return
+        await asyncio.sleep(0.2)
+    # What comes twice comes soon.
+    await asyncio.sleep(1.0)
