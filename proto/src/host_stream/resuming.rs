@@ -132,3 +132,6 @@ impl HostStream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
