@@ -47,7 +47,7 @@ use crate::{Config, Gauge, Shared, now};
 use connecting::{Connected, connect};
 use routing::remove_route;
 
-pub use choosing::{Adopt, Decide};
+pub use choosing::{Adopt, Decide, Handover};
 pub use connecting::Start;
 pub use delivering::{HasRead, Undeliverable};
 pub(crate) use link_handle::strand;

@@ -1,5 +1,6 @@
 //! What the Router decides about the link, and the session that it goes on with (protocol §3 and §8).
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actix::{ActorContext, Context, Handler, Message};
@@ -32,13 +33,32 @@ pub enum Decide {
 /// peer behind `<chosen/>`.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Adopt(pub Option<Box<Session>>);
+pub struct Adopt(pub Handover);
+
+/// A session on its way to a link: whoever takes it has it. A link that ends before it reads its messages
+/// leaves it there.
+#[derive(Clone, Debug, Default)]
+pub struct Handover(Arc<Mutex<Option<Box<Session>>>>);
+
+impl Handover {
+    /// Of this session, if there is one.
+    #[must_use]
+    pub fn of(session: Option<Box<Session>>) -> Self {
+        Self(Arc::new(Mutex::new(session)))
+    }
+
+    /// The session, if nobody has taken it.
+    #[must_use]
+    pub fn take(&self) -> Option<Box<Session>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
 
 impl Handler<Adopt> for HostConnection {
     type Result = ();
 
-    fn handle(&mut self, Adopt(session): Adopt, ctx: &mut Self::Context) {
-        self.with_core(ctx, |stream, out| stream.adopt(now(), session, out));
+    fn handle(&mut self, Adopt(handover): Adopt, ctx: &mut Self::Context) {
+        self.with_core(ctx, |stream, out| stream.adopt(now(), handover.take(), out));
         self.take_frames(ctx);
     }
 }

@@ -16,7 +16,7 @@ use heteronym_proto::stanza;
 use heteronym_proto::stanza_error::Condition;
 use tracing::info;
 
-use super::{Host, LinkEntry, Place, Router};
+use super::{Host, LinkEntry, Router};
 use crate::host_connection::{Decide, HostConnection, LinkHandle, OfOperator, OpenPair, Start, next_link_id};
 use crate::local_link::bounce_to_sender;
 use crate::now;
@@ -45,7 +45,7 @@ impl Router {
     pub(super) fn flush(&mut self, name: &Name, link: LinkId, ctx: &mut Context<Self>) {
         let Some(to) = self.links.get(&link).map(|entry| entry.link.addr.clone()) else { return };
         let Some(host) = self.hosts.get_mut(name) else { return };
-        if !matches!(host.session, Place::With(with) if with == link) {
+        if !host.session_is_with(link) {
             return;
         }
         let pairs: Vec<Pair> = host.pairs.drain().map(|(pair, _)| pair).collect();

@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use actix::prelude::SendError;
 use actix::{AsyncContext, Context, Handler, Message};
 use bytes::Bytes;
 use heteronym_proto::host_stream::Session;
@@ -14,7 +13,7 @@ use heteronym_proto::stanza_error::{Condition, bounce_bytes};
 use tracing::warn;
 
 use super::{Host, Reply, Router, Why};
-use crate::host_connection::{Adopt, Undeliverable};
+use crate::host_connection::{Adopt, Handover, Undeliverable};
 use crate::now;
 
 /// Where a host's session is.
@@ -22,8 +21,8 @@ use crate::now;
 pub(super) enum Place {
     /// Here, since then; nothing, before the first link and after one that did not count.
     Home(Option<(Box<Session>, Instant)>),
-    /// With this link, which brings it back when it ends.
-    With(LinkId),
+    /// With this link, which brings it back when it ends, or on its way there.
+    With(LinkId, Handover),
 }
 
 /// What a sender is told whose stanza may have arrived.
@@ -34,8 +33,13 @@ impl Host {
     pub(super) fn waiting_session(&self) -> Option<&Session> {
         match &self.session {
             Place::Home(session) => session.as_ref().map(|(session, _)| &**session),
-            Place::With(_) => None,
+            Place::With(..) => None,
         }
+    }
+
+    /// Whether it is with this link.
+    pub(super) fn session_is_with(&self, link: LinkId) -> bool {
+        matches!(&self.session, Place::With(with, _) if *with == link)
     }
 
     /// Whether a link is wanted: for stanzas that wait, or that may not have arrived.
@@ -52,25 +56,19 @@ impl Router {
         let Some(to) = self.links.get(&link).map(|entry| entry.link.addr.clone()) else { return };
         let Some(host) = self.hosts.get_mut(name) else { return };
         let Place::Home(session) = &mut host.session else { return };
-        match to.try_send(Adopt(session.take().map(|(session, _)| session))) {
-            Ok(()) => {
-                host.session = Place::With(link);
-                self.flush(name, link, ctx);
-            }
-            // It has ended, and will say so.
-            Err(SendError::Full(Adopt(back)) | SendError::Closed(Adopt(back))) => {
-                *session = back.map(|back| (back, now().instant));
-            }
-        }
+        let handover = Handover::of(session.take().map(|(session, _)| session));
+        // Of a link that has ended already, the session comes home as of any other.
+        let _ = to.try_send(Adopt(handover.clone()));
+        host.session = Place::With(link, handover);
+        self.flush(name, link, ctx);
     }
 
     /// A link has ended: its session waits for the next one.
     pub(super) fn session_comes_home(&mut self, name: &Name, link: LinkId, session: Option<Box<Session>>) {
-        let host = self.hosts.get_mut(name).filter(|host| matches!(host.session, Place::With(with) if with == link));
-        match host {
-            Some(host) => host.session = Place::Home(session.map(|session| (session, now().instant))),
-            None => drop(session),
-        }
+        let Some(host) = self.hosts.get_mut(name).filter(|host| host.session_is_with(link)) else { return };
+        let Place::With(_, handover) = &host.session else { return };
+        let session = session.or_else(|| handover.take());
+        host.session = Place::Home(session.map(|session| (session, now().instant)));
     }
 
     /// Nobody came for these sessions in their time.
@@ -99,7 +97,7 @@ impl Router {
     pub(super) fn give_up_all_sessions(&mut self) {
         let all = self.hosts.iter_mut().filter_map(|(name, host)| match &mut host.session {
             Place::Home(session) => Some((name.clone(), session.take()?.0)),
-            Place::With(_) => None,
+            Place::With(..) => None,
         });
         for (name, session) in all.collect::<Vec<_>>() {
             self.give_up(&name, session);
@@ -132,7 +130,7 @@ impl Handler<HandedBack> for Router {
     fn handle(&mut self, HandedBack { peer, of }: HandedBack, ctx: &mut Self::Context) {
         let place = self.hosts.get_mut(&peer).map(|host| &mut host.session);
         let told = match place {
-            Some(Place::With(link)) => {
+            Some(Place::With(link, _)) => {
                 let link = self.links.get(link).map(|entry| &entry.link.addr);
                 return match link.map(|link| link.try_send(of)) {
                     Some(Ok(())) | None => (),
