@@ -19,13 +19,15 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from string import Template
 
 import zone
 from certificates import Authority
-from processes import Process, until
+from guide import MODULES
+from processes import Process, accepts, until
 from proxy import Proxy
 from report import run
-from traffic import Component, Ledger, settled, talk
+from traffic import Ledger, Party, settled, talk
 
 HOSTS = ("xmpp.my.isp", "xmpp.other.isp")
 DOMAINS = (
@@ -47,8 +49,9 @@ class Host:
     binary: Path
     ports: dict[str, int]
     proxy: Proxy
-    component: Component
+    party: Party
     process: Process | None = None
+    server: Process | None = None
 
     async def start(self) -> None:
         """Starts the router, or starts it again."""
@@ -78,6 +81,25 @@ class Host:
         """The value of one counter."""
         found = re.search(rf"^{name} (\d+)", await self.metrics(), re.MULTILINE)
         return int(found.group(1)) if found else -1
+
+    async def start_server(self) -> None:
+        """Starts Prosody, or starts it again."""
+        config = str(self.folder / "prosody.cfg.lua")
+        log = self.folder / "prosody.log"
+        self.server = await Process.start(
+            f"prosody of {self.name}", log, "prosody", "-F", "--config", config
+        )
+
+        async def listens() -> bool:
+            return await accepts(ADDRESS, self.ports["components of prosody"])
+
+        await self.server.ready("takes components", listens)
+
+    async def stop(self) -> None:
+        """Ends what runs now."""
+        for process in (self.server, self.process):
+            if process is not None:
+                await process.end()
 
     def running(self) -> Process:
         """The router that was started."""
@@ -167,6 +189,15 @@ async def no_names(scene: Scene) -> None:
     await reset(scene)
 
 
+async def kill_server(scene: Scene) -> None:
+    """The server behind the other router is gone, and started again."""
+    if scene.other.server is None:
+        raise RuntimeError("no server: --behind prosody")
+    scene.other.server.signal(signal.SIGKILL)
+    await scene.other.server.child.wait()
+    await scene.other.start_server()
+
+
 async def nothing(_scene: Scene) -> None:
     """Nothing goes wrong."""
 
@@ -183,6 +214,7 @@ FAULTS: dict[str, Callable[[Scene], Awaitable[None]]] = {
     "hang-and-kill": hang_and_kill,
     "stop": stop,
     "no-names": no_names,
+    "kill-server": kill_server,
 }
 # A router that is killed takes with it what its own server had given it: there is no disk.
 KILLS = ("kill", "hang-and-kill")
@@ -190,7 +222,7 @@ KILLS = ("kill", "hang-and-kill")
 
 def configuration(host: Host, names: str, roots: Path, port: int) -> str:
     """A router with one component."""
-    domains = ", ".join(f'"{domain}"' for domain in host.domains)
+    domains = ", ".join(f'"{domain}"' for domain in (*host.domains, users(host)))
     return f"""host = {{ name = "{host.name}" }}
 tls = {{ roots = ["{roots}"] }}
 dns = {{ servers = ["{names}"] }}
@@ -219,7 +251,53 @@ async def free_ports(count: int) -> list[int]:
     return ports
 
 
-async def build(binary: Path, folder: Path, stack: AsyncExitStack) -> Scene:
+PROSODY = """-- A Prosody with the module, and components.
+run_as_root = true
+pidfile = "$folder/prosody.pid"
+data_path = "$folder/data"
+log = { { levels = { min = "info" }, to = "console" } }
+interfaces = { "$address" }
+c2s_ports = { $clients }
+c2s_direct_tls_ports = {}
+component_interfaces = { "$address" }
+component_ports = { $components }
+plugin_paths = { "$modules" }
+modules_enabled = { "disco"; "ping"; "heteronym" }
+modules_disabled = { "s2s"; "s2s_auth_certs"; "dialback" }
+network_settings = { nagle = false }
+heteronym_address = "$address"
+heteronym_port = $router
+heteronym_domain = "$users"
+heteronym_secret = "$secret"
+heteronym_reconnect = 0.02
+VirtualHost "$users"
+"""
+
+
+def prosody(host: Host) -> str:
+    """A Prosody with a component for each domain."""
+    instance = Template(PROSODY).substitute(
+        folder=host.folder,
+        address=ADDRESS,
+        clients=host.ports["clients"],
+        components=host.ports["components of prosody"],
+        modules=MODULES,
+        router=host.ports["component"],
+        users=users(host),
+        secret=SECRET,
+    )
+    components = (
+        f'Component "{domain}"\n\tcomponent_secret = "{SECRET}"\n' for domain in host.domains
+    )
+    return instance + "".join(components)
+
+
+def users(host: Host) -> str:
+    """The domain of Prosody's own, which nobody uses."""
+    return f"users.{host.domains[0]}"
+
+
+async def build(binary: Path, folder: Path, behind: str, stack: AsyncExitStack) -> Scene:
     """Everything but the traffic."""
     records = zone.Zone()
     names = zone.Server(records)
@@ -227,18 +305,24 @@ async def build(binary: Path, folder: Path, stack: AsyncExitStack) -> Scene:
     stack.callback(names.stop)
     authority = Authority(folder / "authority")
     hosts = []
-    ports = await free_ports(6)
+    ports = await free_ports(10)
     for at, (name, domains) in enumerate(zip(HOSTS, DOMAINS, strict=True)):
-        federation, component_port, admin = ports[3 * at : 3 * at + 3]
+        federation, component_port, admin, clients, inner = ports[5 * at : 5 * at + 5]
         own = folder / name
-        for domain in (name, *domains):
+        for domain in (name, f"users.{domains[0]}", *domains):
             authority.certify(domain, "p256", own / "certs")
         proxy = Proxy(ADDRESS, (ADDRESS, federation))
         await proxy.start()
         stack.push_async_callback(proxy.stop)
-        component = Component((ADDRESS, component_port), domains[0], SECRET)
-        places = {"component": component_port, "admin": admin}
-        host = Host(name, domains, own, binary, places, proxy, component)
+        places = {"component": component_port, "admin": admin, "clients": clients}
+        places["components of prosody"] = inner
+        host = Host(name, domains, own, binary, places, proxy, Party())
+        if behind == "prosody":
+            (own / "prosody.cfg.lua").write_text(prosody(host))
+            for domain in domains:
+                host.party.attach((ADDRESS, inner), (domain,), SECRET)
+        else:
+            host.party.attach((ADDRESS, component_port), domains, SECRET)
         text = configuration(host, names.address, authority.root, federation)
         (own / "heteronym.toml").write_text(text)
         records.address(name, ADDRESS)
@@ -247,18 +331,26 @@ async def build(binary: Path, folder: Path, stack: AsyncExitStack) -> Scene:
         hosts.append(host)
     scene = Scene(hosts[0], hosts[1], names)
     for host in hosts:
+        stack.push_async_callback(host.stop)
         await host.start()
-        stack.push_async_callback(host.running().end)
-        await host.component.start()
-        stack.push_async_callback(host.component.stop)
-    one, other = scene.one.component, scene.other.component
-    one.incoming, other.incoming = other.outgoing, one.outgoing
+        if behind == "prosody":
+            await host.start_server()
+        await host.party.start()
+        stack.push_async_callback(host.party.stop)
+    begin_ledgers(scene)
     return scene
+
+
+def begin_ledgers(scene: Scene) -> None:
+    """Nothing was sent yet."""
+    one, other = scene.one.party, scene.other.party
+    one.outgoing, other.outgoing = Ledger(), Ledger()
+    one.incoming, other.incoming = other.outgoing, one.outgoing
 
 
 async def warm_up(scene: Scene) -> None:
     """Every pair is active."""
-    one, other = scene.one.component, scene.other.component
+    one, other = scene.one.party, scene.other.party
     await talk(one, other, DOMAINS, 32, 1000)
     ledgers = (one.outgoing, other.outgoing)
 
@@ -266,15 +358,13 @@ async def warm_up(scene: Scene) -> None:
         return not any(ledger.lost() for ledger in ledgers)
 
     await until("every pair active", arrived, 60)
-    for component in (one, other):
-        component.outgoing = Ledger()
-    one.incoming, other.incoming = other.outgoing, one.outgoing
+    begin_ledgers(scene)
 
 
 async def measure(scene: Scene, fault: str, stanzas: int, rate: float) -> dict[str, object]:
     """One fault in the middle of the traffic; what came of it."""
     loop = asyncio.get_running_loop()
-    one, other = scene.one.component, scene.other.component
+    one, other = scene.one.party, scene.other.party
     talking = asyncio.ensure_future(talk(one, other, DOMAINS, stanzas, rate))
     await asyncio.sleep(stanzas / rate / 4)
     moment = loop.time()
@@ -320,16 +410,17 @@ def wrong(result: dict[str, object]) -> list[str]:
     return problems
 
 
-async def one_fault(binary: Path, fault: str, stanzas: int, rate: float, keep: Path | None) -> bool:
+async def one_fault(arguments: argparse.Namespace, fault: str) -> bool:
     """A scene of its own for each fault; whether all was well."""
+    binary, keep = arguments.heteronym.resolve(), arguments.keep
+    stanzas, rate, behind = arguments.stanzas, arguments.rate, arguments.behind
     with tempfile.TemporaryDirectory(prefix="heteronym-faults-") as temporary:
         folder = Path(temporary) if keep is None else keep / fault
         folder.mkdir(parents=True, exist_ok=True)
         async with AsyncExitStack() as stack:
-            scene = await build(binary, folder, stack)
+            scene = await build(binary, folder, behind, stack)
             await warm_up(scene)
             result = await measure(scene, fault, stanzas, rate)
-            stack.push_async_callback(scene.other.running().end)
         problems = wrong(result)
         print(json.dumps(result), flush=True)
         print(f"{'FAIL' if problems else 'ok'} {fault} {'; '.join(problems)}".rstrip(), flush=True)
@@ -342,17 +433,17 @@ async def main() -> int:
     parser.add_argument("--heteronym", type=Path, required=True, help="the router's binary")
     parser.add_argument("--stanzas", type=int, default=5000, help="in both directions together")
     parser.add_argument("--rate", type=float, default=500, help="stanzas a second")
+    parser.add_argument("--behind", choices=("component", "prosody"), default="component")
     parser.add_argument("--at-once", type=int, default=1, help="faults, each in a scene of its own")
     parser.add_argument("--keep", type=Path, help="an empty folder to keep everything in")
     parser.add_argument("faults", nargs="*", metavar="FAULT", help=f"of {', '.join(FAULTS)}")
     arguments = parser.parse_args()
-    faults = arguments.faults or list(FAULTS)
+    faults = arguments.faults or [name for name in FAULTS if name != "kill-server"]
     turn = asyncio.Semaphore(arguments.at_once)
 
     async def in_turn(fault: str) -> bool:
-        binary = arguments.heteronym.resolve()
         async with turn:
-            return await one_fault(binary, fault, arguments.stanzas, arguments.rate, arguments.keep)
+            return await one_fault(arguments, fault)
 
     good = sum(await asyncio.gather(*(in_turn(fault) for fault in faults)))
     print(f"{good} passed, {len(faults) - good} failed", flush=True)

@@ -87,16 +87,41 @@ class Ledger:
         return 0.0 if stanza is None else stanza.at
 
 
+class Party:
+    """All components of one side, and what they have sent and got."""
+
+    def __init__(self) -> None:
+        self.outgoing = Ledger()
+        self.incoming = Ledger()
+        self.by_domain: dict[str, Component] = {}
+
+    def attach(self, address: tuple[str, int], domains: tuple[str, ...], secret: str) -> None:
+        """One component for all of these domains, opened under the first."""
+        component = Component(self, address, domains[0], secret)
+        self.by_domain |= dict.fromkeys(domains, component)
+
+    async def start(self) -> None:
+        """Attaches all."""
+        await asyncio.gather(*(component.start() for component in set(self.by_domain.values())))
+
+    async def stop(self) -> None:
+        """Detaches all for good."""
+        await asyncio.gather(*(component.stop() for component in set(self.by_domain.values())))
+
+    def send(self, pair: tuple[str, str], number: int, size: int) -> bool:
+        """One numbered stanza, if there is a link to send it on."""
+        return self.by_domain[pair[0]].send(pair, number, size)
+
+
 class Component:
     """A component that comes back whenever its link is gone."""
 
-    def __init__(self, address: tuple[str, int], domain: str, secret: str) -> None:
+    def __init__(self, party: Party, address: tuple[str, int], domain: str, secret: str) -> None:
+        self.party = party
         self.address = address
         self.domain = domain
         self.secret = secret
         self.life = 0
-        self.outgoing = Ledger()
-        self.incoming: Ledger | None = None
         self.paused = asyncio.Event()
         self.paused.set()
         self._writer: asyncio.StreamWriter | None = None
@@ -167,17 +192,17 @@ class Component:
             )
             writer.write(answer.encode())
         elif attributes.get("type") == "error":
-            self.outgoing.bounced[number] += 1
-        elif name == "message" and self.incoming is not None:
-            self.incoming.delivered.append((number, loop.time()))
+            self.party.outgoing.bounced[number] += 1
+        elif name == "message":
+            self.party.incoming.delivered.append((number, loop.time()))
 
-    def send(self, pair: tuple[str, str], number: int, bytes_: int) -> bool:
+    def send(self, pair: tuple[str, str], number: int, size: int) -> bool:
         """One numbered stanza, if there is a link to send it on."""
         if self._writer is None or self._writer.is_closing():
             return False
         name = f"{pair[0]}-{pair[1]}-{number}"
-        self.outgoing.sent[name] = Stanza(pair, asyncio.get_running_loop().time(), self.life)
-        body = "x" * bytes_
+        self.party.outgoing.sent[name] = Stanza(pair, asyncio.get_running_loop().time(), self.life)
+        body = "x" * size
         stanza = (
             f"<message from='u@{pair[0]}/r' to='v@{pair[1]}' id='{name}'>"
             f"<body>{body}</body></message>"
@@ -187,8 +212,8 @@ class Component:
 
 
 async def talk(
-    one: Component,
-    other: Component,
+    one: Party,
+    other: Party,
     domains: tuple[tuple[str, ...], tuple[str, ...]],
     stanzas: int,
     rate: float,
@@ -202,8 +227,8 @@ async def talk(
         due = begin + 2 * number / rate
         if due > loop.time():
             await asyncio.sleep(due - loop.time())
-        for component, pairs in ((one, there), (other, back)):
-            component.send(pairs[number % len(pairs)], number, 100)
+        for party, pairs in ((one, there), (other, back)):
+            party.send(pairs[number % len(pairs)], number, 100)
 
 
 async def settled(ledgers: tuple[Ledger, Ledger], patience: float) -> None:
