@@ -29,7 +29,9 @@ use actix::{
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use heteronym_net::wire::{pump, split};
-use heteronym_proto::framer::Framer;
+use heteronym_proto::acks::Ack;
+use heteronym_proto::component::NAMESPACE as COMPONENT;
+use heteronym_proto::framer::{Frame, Framer};
 use heteronym_proto::hosted::Entry;
 use heteronym_proto::local_stream::{LocalStream, TO_HOST, Verdict};
 use heteronym_proto::pair::Pair;
@@ -100,6 +102,8 @@ struct Link {
     ending: bool,
     /// The server has ended its stream in order: it reads what there is until it has read the end of ours.
     heard_end: bool,
+    /// How many stanzas of the server's were taken, where it wants to know.
+    taken: Option<u32>,
 }
 
 impl LocalLink {
@@ -156,8 +160,18 @@ impl LocalLink {
         ctx.spawn(writing.into_actor(self).map(move |result, this, ctx| this.written(generation, result, ctx)));
         let reads = reading(reader, gate.clone()).map(move |read| (generation, read));
         let reading = ctx.add_stream(reads);
-        self.link =
-            Some(Link { generation, protocol, framer, out, wake, gate, reading, ending: false, heard_end: false });
+        self.link = Some(Link {
+            generation,
+            protocol,
+            framer,
+            out,
+            wake,
+            gate,
+            reading,
+            ending: false,
+            heard_end: false,
+            taken: None,
+        });
         self.last_error = None;
         info!(local = self.name(), "local link up");
         self.compare_domains_later(ctx);
@@ -215,6 +229,7 @@ impl LocalLink {
         let Some(link) = self.link.as_mut().filter(|link| !link.ending) else { return };
         link.ending = true;
         let mut out = link.out.borrow_mut();
+        out.raw.extend(link.taken.map(|taken| Ack::Answer(taken).to_element().to_bytes(COMPONENT)));
         out.raw.push_back(farewell(error));
         out.closed = true;
         drop(out);
@@ -242,6 +257,10 @@ impl LocalLink {
                 Ok(None) => return None,
                 Err(error) => return Some(Some(self.faulty(error.stream_error()))),
             };
+            if self.draining && link.taken.is_some() && !matches!(frame, Frame::End) {
+                // What is not acknowledged, the server sends again to whoever comes after us.
+                continue;
+            }
             let end = match &mut link.protocol {
                 Protocol::Component => self.follow(self.core.frame(&frame), outgoing),
                 Protocol::Jabberd2(routes) => {
@@ -257,7 +276,11 @@ impl LocalLink {
 
     /// Does what the core says; `Some`: the stream is to end.
     fn follow(&mut self, verdict: Verdict<'_>, outgoing: &mut Outgoing) -> Option<Option<StreamError>> {
+        if let (Verdict::Route(..) | Verdict::Answer(..) | Verdict::Alive(_), Some(link)) = (&verdict, &mut self.link) {
+            link.taken = link.taken.map(|taken| taken.wrapping_add(1));
+        }
         match verdict {
+            Verdict::Ack(ack) => self.acknowledge(&ack),
             Verdict::Route(stanza, _) if self.draining => {
                 let text = "this router shuts down";
                 self.shared.metrics.stanza_error(Condition::RemoteServerTimeout.as_str(), "shutdown");
@@ -291,6 +314,20 @@ impl LocalLink {
             Verdict::Error(error) => return Some(Some(self.faulty(error))),
         }
         None
+    }
+
+    /// The server counts what it sends, and what is not acknowledged it sends again on its next link.
+    fn acknowledge(&mut self, ack: &Ack) {
+        let Some(link) = &mut self.link else { return };
+        let answer = match ack {
+            Ack::Enable { .. } => {
+                link.taken = Some(0);
+                Ack::Enabled { id: None, max: None }
+            }
+            _request => Ack::Answer(link.taken.unwrap_or_default()),
+        };
+        link.out.borrow_mut().raw.push_back(answer.to_element().to_bytes(COMPONENT));
+        link.wake.notify_one();
     }
 
     fn faulty(&mut self, error: StreamError) -> StreamError {

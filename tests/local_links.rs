@@ -266,6 +266,31 @@ async fn what_comes_while_the_link_is_down_waits_for_the_next_one() {
     stage.end().await;
 }
 
+#[tokio::test]
+async fn a_server_that_counts_is_told_what_was_taken_and_once_more_at_the_end() {
+    let mut stage = active(World::new().await).await;
+    let sm = "urn:xmpp:sm:3";
+    stage.local.send(format!("<enable xmlns='{sm}'/>")).await;
+    assert!(stage.local.wire.element().await.is("enabled", sm));
+    for id in ["1", "2"] {
+        stage.local.tell(JOSE, ANA, id).await;
+        stage.link.expect(id).await;
+    }
+    // Whatever becomes of it: it was taken.
+    stage.local.tell("sete@baltasar.lit", ANA, "3").await;
+    stage.local.expect_error("3", "not-authorized").await;
+    stage.local.send(format!("<r xmlns='{sm}'/>")).await;
+    let answer = stage.local.wire.element().await;
+    assert!(answer.is("a", sm) && answer.attr("h") == Some("3"), "{answer:?}");
+    let draining = stage.world.router.begin_drain();
+    stage.link.wire.expect_end().await;
+    let last = stage.local.wire.element().await;
+    assert!(last.is("a", sm) && last.attr("h") == Some("3"), "{last:?}");
+    stage.local.wire.expect_end().await;
+    drop((stage.link, stage.local));
+    draining.ended().await;
+}
+
 /// A component of the first entry that answers barriers, behind the one with which its link begins.
 async fn answering(world: &World) -> Local {
     let mut local = Local::attach(world.router.component, "saramago.lit", SECRET).await;

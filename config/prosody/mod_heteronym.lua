@@ -20,6 +20,7 @@ local hosts = prosody.hosts;
 
 local xmlns_component = "jabber:component:accept";
 local xmlns_errors = "urn:ietf:params:xml:ns:xmpp-streams";
+local xmlns_sm = "urn:xmpp:sm:3";
 local is_stanza = { message = true, presence = true, iq = true };
 
 local negotiation_seconds = 10;  -- from the connection to the router's <handshake/>
@@ -28,6 +29,8 @@ local steady_seconds = 60;       -- a link that lasted so long starts a fresh ba
 local max_reconnect_seconds = 60;
 local max_unsent_bytes = 16 * 1024 * 1024;  -- written to the link since its buffer was empty
 local rewriting_bytes = 16 * 1024;          -- what the router may add to a stanza: xmlns, xml:lang
+local ask_after, ask_seconds = 64, 0.2;     -- stanzas, or time, after which the router is asked how far it is
+local unacknowledged_seconds = 30;          -- what was not acknowledged waits so long for the next link
 
 local advice = {
 	["conflict"] = "another link serves this [[local]] entry: does a second Prosody use it?";
@@ -39,6 +42,9 @@ local link;             -- the one link: being dialled, negotiated, up or closin
 local retry;            -- timer of the next attempt
 local failures = 0;     -- attempts since the last steady link
 local refused = 0;      -- stanzas turned away since the link was last up
+local no_acks = false;  -- the router knows no acknowledgements
+-- Stanzas that the router has not acknowledged (XEP-0198, without its resumption): they go again over the next link.
+local pending = { first = 1, last = 0, bytes = 0 };
 local reported;         -- last reason logged, so that an outage is one line and not one per attempt
 local stopped = false;
 
@@ -103,6 +109,60 @@ local function bounce(event, error_type, condition, text)
 	add_task(0, function () deliver(reply, event.to_host, event.from_host); end);
 end
 
+local function push(entry)
+	pending.last = pending.last + 1;
+	pending[pending.last] = entry;
+	pending.bytes = pending.bytes + #entry.xml;
+end
+
+local function shift()
+	local entry = pending[pending.first];
+	if not entry then return; end
+	pending[pending.first] = nil;
+	pending.first = pending.first + 1;
+	pending.bytes = pending.bytes - #entry.xml;
+	return entry;
+end
+
+local function ask(session)
+	if session.ended or session.closing or session.unasked == 0 then return; end
+	session.unasked = 0;
+	session.conn:write("<r xmlns='"..xmlns_sm.."'/>");
+end
+
+-- Counted where the router acknowledges: what it has not, is kept.
+local function sent(session, entry)
+	session.conn:write(entry.xml);
+	if no_acks then return; end
+	push(entry);
+	session.unasked = session.unasked + 1;
+	if session.unasked == 1 then add_task(ask_seconds, function () ask(session); end); end
+	if session.unasked >= ask_after then ask(session); end
+end
+
+-- The router has taken so many stanzas of this link.
+local function acknowledged(session, h)
+	for _ = session.acknowledged + 1, h do shift(); end
+	session.acknowledged = math.max(session.acknowledged, h);
+end
+
+-- The link is up: what the router never acknowledged comes first.
+local function begin_counting(session)
+	session.unasked, session.acknowledged = 0, 0;
+	if not no_acks then session.conn:write("<enable xmlns='"..xmlns_sm.."'/>"); end
+	local again = {};
+	for entry in shift do table.insert(again, entry); end
+	for _, entry in ipairs(again) do sent(session, entry); end
+end
+
+-- There was no link for long: their senders are told.
+local function give_up_pending()
+	if link and link.authenticated then return; end
+	for entry in shift do
+		bounce(entry, "wait", "remote-server-timeout", "The federation router has not come back");
+	end
+end
+
 local function forward(event)
 	local stanza = event.stanza;
 	if not is_stanza[stanza.name] then return; end
@@ -116,11 +176,13 @@ local function forward(event)
 	stanza.attr.xmlns = xmlns;
 	if #xml > link.settings.stanza_bytes then
 		bounce(event, "modify", "policy-violation", "The stanza is too large for federation");
-	elseif link.unsent_bytes + #xml > max_unsent_bytes then
+	elseif link.unsent_bytes + #xml > max_unsent_bytes or pending.bytes + #xml > max_unsent_bytes then
 		bounce(event, "wait", "resource-constraint", "The federation router is too busy at the moment");
 	else
 		link.unsent_bytes = link.unsent_bytes + #xml;
-		link.conn:write(xml);
+		local attr = stanza.attr;
+		local top = st.stanza(stanza.name, { from = attr.from, to = attr.to, id = attr.id, type = attr.type });
+		sent(link, { xml = xml, stanza = top, from_host = event.from_host, to_host = event.to_host });
 	end
 	return true;
 end
@@ -132,6 +194,9 @@ local function ended(session, reason)
 	if session.ended then return; end
 	session.ended = true;
 	if link == session then link = nil; end
+	if session.authenticated and not session.enabled and not no_acks then
+		for _ in shift do end -- this router does not say what it has: some of it would arrive twice
+	end
 	if session.on_ended then session.on_ended(); end
 	if stopped then return; end
 	local settings = session.settings;
@@ -144,6 +209,7 @@ local function ended(session, reason)
 	module:log(reason == reported and "debug" or "warn", "%s", text);
 	reported = reason;
 	retry = module:add_timer(session.redial and 0 or delay, dial);
+	module:add_timer(unacknowledged_seconds, give_up_pending);
 end
 
 -- Ends the stream in good order, and the connection when the router has ended its own.
@@ -175,6 +241,11 @@ function stream.handlestanza(session, stanza)
 		module:log_status("info", "Link with the router at %s:%d is up, opened for %s (%d stanzas refused before)",
 			settings.address, settings.port, settings.domain, refused);
 		refused = 0;
+		begin_counting(session);
+		return;
+	elseif stanza.attr.xmlns == xmlns_sm and session.authenticated then
+		session.enabled = true;
+		if stanza.name == "a" then acknowledged(session, tonumber(stanza.attr.h) or 0); end
 		return;
 	elseif stanza.attr.xmlns or not is_stanza[stanza.name] or not session.authenticated then
 		return module:log("debug", "Ignored an element of the router: %s", stanza:top_tag());
@@ -208,6 +279,10 @@ function stream.error(session, problem, detail)
 	local condition, text = "undefined-condition", detail:get_child_text("text", xmlns_errors);
 	for child in detail:childtags(nil, xmlns_errors) do
 		if child.name ~= "text" then condition = child.name; end
+	end
+	if condition == "unsupported-stanza-type" and not no_acks and session.acknowledged == 0 then
+		-- A router from before acknowledgements. What was sent behind the question goes over the next link.
+		no_acks, session.redial = true, true;
 	end
 	close(session, condition..(text and " ("..text..")" or "")..(advice[condition] and "; "..advice[condition] or ""));
 end

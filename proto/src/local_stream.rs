@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::acks::{self, Ack};
 use crate::checker::{Malformed, Root, Scope, check_head};
 use crate::framer::Frame;
 use crate::host_iq;
@@ -41,6 +42,8 @@ pub enum Verdict<'a> {
     Answer(&'static str, Option<Bytes>),
     /// The server answered a ping of ours; the number of the barrier, if it was one.
     Alive(Option<u64>),
+    /// The server wants its stanzas acknowledged, or to know how far we are (XEP-0198, without resumption).
+    Ack(Ack),
     /// The server ended the stream; with an error of its own, or without.
     End(Option<StreamError>),
     /// The stream is to end with this error: what came is not a stanza that can be told apart.
@@ -163,6 +166,10 @@ fn other_element<'a>(bytes: &[u8], root: &Root<'_>, scope: &Scope) -> Verdict<'a
     let element = crate::element::Element::parse(bytes, scope).ok();
     if let Some(error) = element.as_ref().and_then(StreamError::from_element) {
         return Verdict::End(Some(error));
+    }
+    let acks = element.filter(|element| element.namespace() == acks::NAMESPACE);
+    if let Some(ack @ (Ack::Enable { .. } | Ack::Request)) = acks.as_ref().and_then(Ack::read) {
+        return Verdict::Ack(ack);
     }
     let text = format!("<{}/> is not a stanza", root.name);
     Verdict::Error(StreamError::new(StreamCondition::UnsupportedStanzaType, text))
