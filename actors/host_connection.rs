@@ -49,7 +49,7 @@ use routing::remove_route;
 
 pub use choosing::{Adopt, Decide, Handover};
 pub use connecting::Start;
-pub use delivering::{HasRead, Undeliverable};
+pub use delivering::{HasRead, Undeliverable, Undelivered};
 pub(crate) use link_handle::strand;
 pub use link_handle::{Batch, LinkHandle, OpenPair, PairMoved, SendStanzas, next_link_id};
 pub use operator::{GetQueues, OfOperator};

@@ -102,6 +102,8 @@ struct Link {
     ending: bool,
     /// The server has ended its stream in order: it reads what there is until it has read the end of ours.
     heard_end: bool,
+    /// The server has ended its stream with an error: it has not read what came behind what it did not like.
+    failed: bool,
     /// How many stanzas of the server's were taken, where it wants to know.
     taken: Option<u32>,
 }
@@ -170,6 +172,7 @@ impl LocalLink {
             reading,
             ending: false,
             heard_end: false,
+            failed: false,
             taken: None,
         });
         self.last_error = None;
@@ -199,10 +202,9 @@ impl LocalLink {
         let mut out = link.out.borrow_mut();
         out.closed = true;
         self.stanzas_out += out.written;
-        let (kept, bytes) = out.take_all();
-        self.waiting_bytes += bytes;
-        self.waiting.extend(kept);
+        let kept = out.take_all();
         drop(out);
+        self.keep(kept);
         link.wake.notify_one();
         // For as long as the server may need to read our end; then the connection is closed, whatever it sends.
         ctx.run_later(LINGER, move |_, ctx| {
@@ -305,8 +307,8 @@ impl LocalLink {
                 }
             }
             Verdict::End(error) => {
-                if let Some(link) = self.link.as_mut().filter(|_| error.is_none()) {
-                    link.heard_end = true;
+                if let Some(link) = &mut self.link {
+                    (link.heard_end, link.failed) = (error.is_none(), error.is_some());
                 }
                 self.last_error = error.map(|error| format!("our server ended the stream: {error}"));
                 return Some(None);
@@ -382,7 +384,7 @@ impl Actor for LocalLink {
         }
         if let Some(mut out) = self.link.as_ref().and_then(|link| link.out.try_borrow_mut().ok()) {
             out.closed = true;
-            self.waiting.extend(out.take_all().0);
+            self.waiting.extend(out.take_all());
         }
         self.hand_back_all();
         let _ = self.router.try_send(LocalBroke(self.entry));
@@ -395,7 +397,9 @@ impl StreamHandler<(u64, std::io::Result<Option<BytesMut>>)> for LocalLink {
         match read {
             Ok(Some(_)) if link.ending => (),
             Ok(None) if link.ending => {
-                link.out.borrow_mut().was_read();
+                if !link.failed {
+                    link.out.borrow_mut().was_read();
+                }
                 self.lost(generation, "closed", ctx);
             }
             Ok(Some(bytes)) => {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
+use actix::{ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 use bytes::Bytes;
 use heteronym_proto::checker::Scope;
 use heteronym_proto::control::UndeliveredReason;
@@ -11,12 +11,13 @@ use heteronym_proto::host_stream::Delivery;
 use heteronym_proto::hosted::Entry;
 use heteronym_proto::name::Name;
 use heteronym_proto::stanza;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::HostConnection;
 use crate::Gauge;
 use crate::local_link::{Deliver, Delivered, HostOrigin, Origin};
 use crate::now;
+use crate::router::{HandedBack, Router};
 
 impl HostConnection {
     /// Hands stanzas to our servers, one message per server and read.
@@ -129,9 +130,8 @@ impl Handler<HasRead> for HostConnection {
 }
 
 /// A stanza of the peer's could not be delivered to our server.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Undeliverable {
+#[derive(Debug)]
+pub struct Undelivered {
     /// Its session, and its number there.
     pub n: (u64, u64),
     /// Why.
@@ -140,10 +140,34 @@ pub struct Undeliverable {
     pub stanza: Bytes,
 }
 
+/// Tells a link about one. Where the link ends before it reads that, the Router knows what has taken its place.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Undeliverable {
+    /// Which.
+    pub of: Option<Undelivered>,
+    /// The peer host.
+    pub peer: Name,
+    /// Who is told otherwise.
+    pub router: Addr<Router>,
+}
+
+impl Drop for Undeliverable {
+    fn drop(&mut self) {
+        let Some(of) = self.of.take() else { return };
+        let handed_back = HandedBack { peer: self.peer.clone(), of };
+        if self.router.try_send(handed_back).is_err() {
+            warn!("a sender is not told that a stanza was not delivered: the router is gone");
+        }
+    }
+}
+
 impl Handler<Undeliverable> for HostConnection {
     type Result = ();
 
-    fn handle(&mut self, Undeliverable { n, reason, stanza }: Undeliverable, ctx: &mut Self::Context) {
-        self.with_core(ctx, |stream, out| stream.undeliverable(now(), n, reason, &stanza, out));
+    fn handle(&mut self, mut message: Undeliverable, ctx: &mut Self::Context) {
+        if let Some(Undelivered { n, reason, stanza }) = message.of.take() {
+            self.with_core(ctx, |stream, out| stream.undeliverable(now(), n, reason, &stanza, out));
+        }
     }
 }

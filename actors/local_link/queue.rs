@@ -14,8 +14,8 @@ use heteronym_proto::stanza_error::bounce_bytes;
 use super::LocalLink;
 use super::local_handle::{Deliver, Delivered, HostOrigin, Origin, bounce_to_sender};
 use super::unread::Unread;
-use crate::host_connection::Undeliverable;
-use crate::router::{HandedBack, Reply};
+use crate::host_connection::{Undeliverable, Undelivered};
+use crate::router::Reply;
 use crate::{Gauge, Shared};
 
 impl LocalLink {
@@ -26,7 +26,8 @@ impl LocalLink {
             self.stanzas_out += stanzas.len() as u64;
             return self.send_to_server(stream, &from, stanzas);
         }
-        let waiting = stanzas.into_iter().map(|stanza| Waiting { since: now, from: Arc::clone(&from), stanza });
+        let waiting =
+            stanzas.into_iter().map(|stanza| Waiting { since: now, tries: 0, from: Arc::clone(&from), stanza });
         if let Some(link) = &self.link {
             let mut out = link.out.borrow_mut();
             for waiting in waiting {
@@ -80,14 +81,32 @@ impl LocalLink {
         hand_back(&self.shared, from, stanza.n, &stanza.bytes, UndeliveredReason::DomainUnavailable);
     }
 
+    /// Lets what a link has left wait for the next one, but for what was on too many already: the server may be
+    /// choking on one of them.
+    pub(super) fn keep(&mut self, left: Vec<Waiting>) {
+        for waiting in left {
+            if waiting.tries > TRIES {
+                self.hand_back(&waiting);
+            } else {
+                self.waiting_bytes += waiting.stanza.bytes.len();
+                self.waiting.push_back(waiting);
+            }
+        }
+    }
+
     /// Whether the server can be given stanzas now.
     pub(super) fn is_up(&self) -> bool {
         self.link.is_some() || self.servers.out.is_some()
     }
 }
 
+/// Links that may end with a stanza unread before it is handed back.
+const TRIES: u8 = 2;
+
 pub(super) struct Waiting {
     pub(super) since: Instant,
+    /// How many links ended when it was written and not seen to be read.
+    pub(super) tries: u8,
     /// Shared by all stanzas of one message.
     pub(super) from: Arc<Origin>,
     pub(super) stanza: Delivered,
@@ -110,15 +129,14 @@ pub(super) struct OutQueue {
 }
 
 impl OutQueue {
-    /// Everything that was not seen to be read, in order, and its bytes. Its time begins anew.
-    pub(super) fn take_all(&mut self) -> (Vec<Waiting>, usize) {
+    /// Everything that was not seen to be read, in order. Its time begins anew.
+    pub(super) fn take_all(&mut self) -> Vec<Waiting> {
         let since = crate::now().instant;
         let unread = self.unread.as_mut().map(Unread::take).unwrap_or_default();
-        let unread = unread.into_iter().map(|waiting| Waiting { since, ..waiting });
-        let all: Vec<Waiting> = unread.chain(self.stanzas.drain(..)).collect();
+        let again = |waiting: Waiting| Waiting { since, tries: waiting.tries + 1, ..waiting };
+        let unread = unread.into_iter().map(again);
         self.bytes = 0;
-        let bytes = all.iter().map(|waiting| waiting.stanza.bytes.len()).sum();
-        (all, bytes)
+        unread.chain(self.stanzas.drain(..)).collect()
     }
 
     /// The server has read everything that was written.
@@ -168,12 +186,9 @@ impl Source for OutQueue {
 pub(crate) fn hand_back(shared: &Shared, from: &Origin, n: u64, stanza: &Bytes, reason: UndeliveredReason) {
     match from {
         Origin::Host(HostOrigin { link, router, peer, serial }) => {
-            let undeliverable = Undeliverable { n: (*serial, n), reason, stanza: stanza.clone() };
-            if let Err(error) = link.try_send(undeliverable) {
-                // The link has ended, and its session is with another one, or waits.
-                let of = error.into_inner();
-                let _ = router.try_send(HandedBack { peer: peer.clone(), of });
-            }
+            let of = Some(Undelivered { n: (*serial, n), reason, stanza: stanza.clone() });
+            // A link that has ended does not take it: then the message itself tells the Router.
+            drop(link.try_send(Undeliverable { of, peer: peer.clone(), router: router.clone() }));
         }
         Origin::Classic(router) => {
             let (condition, text) = reason.told();

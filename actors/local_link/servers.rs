@@ -82,7 +82,7 @@ impl LocalLink {
 
     fn wait_for_server(&mut self, at: usize, origin: &Arc<Origin>, stanza: Delivered) {
         self.waiting_bytes += stanza.bytes.len();
-        let waiting = Waiting { since: now().instant, from: Arc::clone(origin), stanza };
+        let waiting = Waiting { since: now().instant, tries: 0, from: Arc::clone(origin), stanza };
         self.waiting.insert(at.min(self.waiting.len()), waiting);
     }
 }

@@ -32,6 +32,20 @@ impl Router {
         }
     }
 
+    /// What a link has not written goes by the next one to its host, whichever that is, before anything newer.
+    fn wait_for_next_link(&mut self, name: &Name, unsent: &mut Vec<(Pair, Vec<Bytes>)>) {
+        if !self.hosts.contains_key(name) {
+            return;
+        }
+        for (pair, stanzas) in std::mem::take(unsent) {
+            self.wait_again(&pair, stanzas);
+            if let Some(host) = self.hosts.get_mut(name) {
+                // Where it cannot be reached, they are looked up anew.
+                host.pairs.entry(pair).or_default();
+            }
+        }
+    }
+
     pub(super) fn want_link(&mut self, name: &Name, ctx: &mut Context<Self>) {
         let Some(host) = self.hosts.get_mut(name) else { return };
         if host.choice.want(now().instant) == Some(LinkAction::Dial) {
@@ -104,7 +118,11 @@ impl Router {
         host.last_error = Some(why);
         let waiting: Vec<_> = host.pairs.drain().collect();
         for (pair, targets) in waiting {
-            self.wait_for_host(pair, targets, ctx);
+            if targets.is_empty() {
+                self.find_way(&pair, ctx);
+            } else {
+                self.wait_for_host(pair, targets, ctx);
+            }
         }
     }
 }
@@ -196,6 +214,10 @@ impl Handler<LinkEnded> for Router {
         let LinkEnded { id, peer, ours, was_up, why, carried, unsent, session } = ended;
         self.links.remove(&id);
         self.session_comes_home(&peer, id, session);
+        let mut unsent = unsent;
+        if !self.draining {
+            self.wait_for_next_link(&peer, &mut unsent);
+        }
         if ours && !was_up {
             self.dial_failed(&peer, why, ctx);
         } else if let Some(host) = self.hosts.get_mut(&peer) {

@@ -12,8 +12,8 @@ use heteronym_proto::pair::Pair;
 use heteronym_proto::stanza_error::{Condition, bounce_bytes};
 use tracing::warn;
 
-use super::{Host, Reply, Router, Why};
-use crate::host_connection::{Adopt, Handover, Undeliverable};
+use super::{Host, Reply, Router, TICK, Why};
+use crate::host_connection::{Adopt, Handover, Undeliverable, Undelivered};
 use crate::now;
 
 /// Where a host's session is.
@@ -44,8 +44,8 @@ impl Host {
 
     /// Whether a link is wanted: for stanzas that wait, or that may not have arrived.
     pub(super) fn wants_link(&self) -> bool {
-        let owes = self.waiting_session().is_some_and(|session| session.unacknowledged() > 0);
-        owes || !self.pairs.is_empty() || !self.movers.is_empty()
+        let is_owed = self.waiting_session().is_some_and(Session::is_owed);
+        is_owed || !self.pairs.is_empty() || !self.movers.is_empty()
     }
 }
 
@@ -121,7 +121,7 @@ pub struct HandedBack {
     /// The host that it came from.
     pub peer: Name,
     /// What was to be told to its link.
-    pub of: Undeliverable,
+    pub of: Undelivered,
 }
 
 impl Handler<HandedBack> for Router {
@@ -131,11 +131,17 @@ impl Handler<HandedBack> for Router {
         let place = self.hosts.get_mut(&peer).map(|host| &mut host.session);
         let told = match place {
             Some(Place::With(link, _)) => {
-                let link = self.links.get(link).map(|entry| &entry.link.addr);
-                return match link.map(|link| link.try_send(of)) {
-                    Some(Ok(())) | None => (),
-                    Some(Err(error)) => self.answer_for(&error.into_inner(), ctx),
-                };
+                match self.links.get(link).map(|entry| entry.link.addr.clone()) {
+                    Some(link) if link.connected() => {
+                        drop(link.try_send(Undeliverable { of: Some(of), peer, router: ctx.address() }));
+                    }
+                    // It has ended, and says so soon: then its session is here.
+                    Some(_) => {
+                        ctx.run_later(TICK, |_, ctx| drop(ctx.address().try_send(HandedBack { peer, of })));
+                    }
+                    None => self.answer_for(&of, ctx),
+                }
+                return;
             }
             Some(Place::Home(Some((session, _)))) => session.undeliverable(of.n, of.reason),
             Some(Place::Home(None)) | None => false,
@@ -148,7 +154,7 @@ impl Handler<HandedBack> for Router {
 
 impl Router {
     /// The peer has no copy any more: the sender hears it from us.
-    fn answer_for(&self, Undeliverable { reason, stanza, .. }: &Undeliverable, ctx: &Context<Self>) {
+    fn answer_for(&self, Undelivered { reason, stanza, .. }: &Undelivered, ctx: &Context<Self>) {
         let (condition, text) = reason.told();
         self.shared.metrics.stanza_error("undelivered", reason.as_str());
         let error: Option<Bytes> = bounce_bytes(stanza, condition, text);

@@ -129,6 +129,8 @@ pub const UNREAD_REPORTS: usize = 1 << 18;
 pub const WAITING_PINGS: usize = 64;
 /// Pairs in one `<resume-pairs/>`; an element with fewer ends the list.
 pub const RESUMED_AT_ONCE: usize = 1000;
+/// Who was dialled waits so long for the peer to say whether it counts; the other's first element says so.
+pub const LISTEN_WAIT: Duration = Duration::from_secs(30);
 /// Who resumes a session and hears nothing about its pairs for so long activates them afresh.
 pub const RESUME_WAIT: Duration = Duration::from_secs(5);
 /// Pairs on one link; a record of each is kept.

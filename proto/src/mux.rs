@@ -29,6 +29,10 @@ pub struct Parcel<O = ()> {
     pub since: Instant,
     /// It came back once as undelivered because the pair was not active.
     pub retried: bool,
+    /// Its place among all that were queued: what comes back goes where it was.
+    pub seq: u64,
+    /// It was written once, and came back.
+    pub written: bool,
 }
 
 #[derive(Debug)]
@@ -39,8 +43,6 @@ struct Queue<O> {
     credit: usize,
     /// Bytes taken beyond the turns there were.
     debt: usize,
-    /// How many of the first were written once and came back.
-    again: usize,
     open: bool,
     in_ring: bool,
     /// A control element that must not overtake the stanzas before it.
@@ -59,6 +61,7 @@ pub struct Mux<O = ()> {
     total_limit: usize,
     /// No stanza goes out: the peer must first say how far it is.
     gated: bool,
+    next_seq: u64,
     end: End,
 }
 
@@ -69,6 +72,17 @@ enum End {
     Behind(Bytes),
     AtOnce(Bytes),
     Written,
+}
+
+/// A stanza that came back.
+#[derive(Clone, Debug)]
+pub struct Again {
+    /// The whole stanza.
+    pub bytes: Bytes,
+    /// Its place, as [`Parcel::seq`].
+    pub seq: u64,
+    /// It came back as undelivered.
+    pub retried: bool,
 }
 
 /// A stanza that found its queue full.
@@ -88,6 +102,7 @@ impl<O> Mux<O> {
             pair_limit,
             total_limit,
             gated: false,
+            next_seq: 0,
             end: End::Open,
         }
     }
@@ -165,27 +180,31 @@ impl<O> Mux<O> {
     /// # Errors
     /// [`QueueFull`] where the pair's bytes or all bytes would pass their bound.
     pub fn push(&mut self, slot: Slot, bytes: Bytes, origin: O, since: Instant) -> Result<(), QueueFull<O>> {
-        let parcel = Parcel { bytes, origin, since, retried: false };
+        let (seq, retried, written) = (self.next_seq, false, false);
+        let parcel = Parcel { bytes, origin, since, retried, seq, written };
         let cost = parcel.cost();
         let queue = &mut self.queues[slot as usize];
         if queue.bytes + cost > self.pair_limit || self.bytes + cost > self.total_limit {
             return Err(QueueFull(parcel));
         }
         queue.parcels.push_back(parcel);
+        self.next_seq += 1;
         self.grown(slot, cost);
         Ok(())
     }
 
-    /// Puts a stanza that came back before those that were never sent, behind those that came back before it.
+    /// Puts a stanza that was written and came back where it was: behind what was queued before it. `retried`: it
+    /// came back as undelivered.
     ///
-    /// It is older than they are, so it has waited for as long as the first of them.
-    pub fn push_again(&mut self, slot: Slot, bytes: Bytes, origin: O, now: Instant, retried: bool) {
+    /// It is older than what was never written, so it has waited for as long as the first of them.
+    pub fn push_again(&mut self, slot: Slot, stanza: Again, origin: O, now: Instant) {
+        let Again { bytes, seq, retried } = stanza;
         let since = self.oldest(slot).map_or(now, |oldest| oldest.min(now));
-        let parcel = Parcel { bytes, origin, since, retried };
+        let parcel = Parcel { bytes, origin, since, retried, seq, written: true };
         let cost = parcel.cost();
         let queue = &mut self.queues[slot as usize];
-        queue.parcels.insert(queue.again, parcel);
-        queue.again += 1;
+        let place = queue.parcels.partition_point(|before| before.seq < seq);
+        queue.parcels.insert(place, parcel);
         self.grown(slot, cost);
     }
 
@@ -241,8 +260,21 @@ impl<O> Mux<O> {
         let queue = &mut self.queues[slot as usize];
         self.bytes -= queue.bytes;
         queue.bytes = 0;
-        queue.again = 0;
         queue.parcels.drain(..).collect()
+    }
+
+    /// Takes what was never written of what waits for a pair.
+    pub(crate) fn take_unwritten(&mut self, slot: Slot) -> Vec<Parcel<O>> {
+        let queue = &mut self.queues[slot as usize];
+        let (kept, taken): (VecDeque<_>, Vec<_>) = {
+            let (written, unwritten): (Vec<_>, Vec<_>) = queue.parcels.drain(..).partition(|parcel| parcel.written);
+            (written.into(), unwritten)
+        };
+        queue.parcels = kept;
+        let bytes: usize = taken.iter().map(Parcel::cost).sum();
+        queue.bytes -= bytes;
+        self.bytes -= bytes;
+        taken
     }
 
     /// Takes what has waited for a pair for `wait` or longer.
@@ -252,7 +284,6 @@ impl<O> Mux<O> {
         let taken: Vec<Parcel<O>> = queue.parcels.drain(..overdue).collect();
         let bytes: usize = taken.iter().map(Parcel::cost).sum();
         queue.bytes -= bytes;
-        queue.again = queue.again.saturating_sub(overdue);
         self.bytes -= bytes;
         taken
     }
@@ -338,7 +369,6 @@ impl<O> Mux<O> {
             out.extend_from_slice(&parcel.bytes);
             queue.bytes -= parcel.cost();
             self.bytes -= parcel.cost();
-            queue.again = queue.again.saturating_sub(1);
             queue.charge(parcel.bytes.len());
             each(slot, parcel);
         }
@@ -367,16 +397,7 @@ impl<O> Parcel<O> {
 
 impl<O> Default for Queue<O> {
     fn default() -> Self {
-        Self {
-            parcels: VecDeque::new(),
-            bytes: 0,
-            credit: 0,
-            debt: 0,
-            again: 0,
-            open: false,
-            in_ring: false,
-            last: None,
-        }
+        Self { parcels: VecDeque::new(), bytes: 0, credit: 0, debt: 0, open: false, in_ring: false, last: None }
     }
 }
 

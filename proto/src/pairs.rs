@@ -204,6 +204,7 @@ impl Pairs {
     /// The link has ended: no run goes on, and what was active can be resumed on the next one.
     pub(crate) fn put_to_sleep(&mut self, asleep: &mut HashMap<[u8; 16], (Slot, Active)>) {
         self.by_aid.clear();
+        asleep.retain(|_, (slot, _)| self.records[*slot as usize].active.is_none());
         for (slot, record) in (0..).zip(&mut self.records) {
             record.run = None;
             if let Some(active) = record.active.take() {

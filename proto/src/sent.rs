@@ -27,6 +27,8 @@ pub struct Sent {
     pub bytes: Bytes,
     /// It came back once before.
     pub retried: bool,
+    /// Its place in its pair's queue, as [`crate::mux::Parcel::seq`].
+    pub seq: u64,
 }
 
 /// The copies, numbered from 1 as XEP-0198 counts.
@@ -96,6 +98,13 @@ impl SentCopies {
         Ok(again)
     }
 
+    /// Nobody will acknowledge after all, and `before` stanzas were written before these: the oldest copies go at
+    /// some bound from now on.
+    pub(crate) fn uncounted(&mut self, before: u64, byte_limit: usize) {
+        self.first += before;
+        self.byte_limit = Some(byte_limit.min(COPY_BYTES));
+    }
+
     /// Takes all copies, in order.
     pub(crate) fn take_all(&mut self) -> Vec<Sent> {
         self.bytes = 0;
@@ -140,7 +149,7 @@ mod tests {
     use super::*;
 
     fn sent(text: &'static str) -> Sent {
-        Sent { slot: Some(0), bytes: Bytes::from_static(text.as_bytes()), retried: false }
+        Sent { slot: Some(0), bytes: Bytes::from_static(text.as_bytes()), retried: false, seq: 0 }
     }
 
     fn copies(texts: &[&'static str]) -> SentCopies {

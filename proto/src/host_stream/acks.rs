@@ -32,13 +32,15 @@ pub(super) struct Asking {
     heard: Instant,
     /// When to look whether the peer is there.
     look_at: Option<Instant>,
+    /// When a ping is due that shows whether reports were read.
+    report_at: Option<Instant>,
     /// A ping whose answer shows that so many reports were read.
     reports: Option<(u64, usize)>,
 }
 
 impl Asking {
     pub(super) fn new(now: Instant) -> Self {
-        Self { asked: None, ask_at: None, written: (0, 0), heard: now, look_at: None, reports: None }
+        Self { asked: None, ask_at: None, written: (0, 0), heard: now, look_at: None, report_at: None, reports: None }
     }
 
     /// The peer counts, or is to say whether it will.
@@ -66,7 +68,7 @@ impl Asking {
     }
 
     pub(super) fn deadline(&self) -> impl Iterator<Item = Instant> + use<> {
-        self.ask_at.into_iter().chain(self.look_at)
+        self.ask_at.into_iter().chain(self.look_at).chain(self.report_at)
     }
 }
 
@@ -182,8 +184,10 @@ impl HostStream {
         if let Some(h) = self.sm.counts.taken.news() {
             self.say(&Ack::Answer(h), out);
         }
-        let owed =
-            !self.sm.counts.copies.is_empty() || self.mux.bytes() > 0 || self.sm.counts.taken.unread_reports() > 0;
+        if self.sm.counts.taken.unread_reports() > 0 && self.sm.asking.reports.is_none() {
+            self.sm.asking.report_at.get_or_insert(now.instant + ASK_WITHIN);
+        }
+        let owed = !self.sm.counts.copies.is_empty() || self.mux.bytes() > 0;
         if owed && self.sm.asking.asked.is_none() {
             self.sm.asking.ask_at.get_or_insert(now.instant + ASK_WITHIN);
         }
@@ -192,10 +196,11 @@ impl HostStream {
     /// Does what the time has come for: asking, taking over, giving the peer up.
     pub(super) fn ack_timeout(&mut self, now: Now, out: &mut Out) {
         self.sm.counts.taken.take_over(now.instant + TOGETHER);
-        if self.sm.asking.ask_at.take_if(|at| *at <= now.instant).is_some()
-            && (!self.sm.counts.copies.is_empty() || self.sm.counts.taken.unread_reports() > 0)
-        {
+        if self.sm.asking.ask_at.take_if(|at| *at <= now.instant).is_some() && !self.sm.counts.copies.is_empty() {
             self.ask(now, out);
+        }
+        if self.sm.asking.report_at.take_if(|at| *at <= now.instant).is_some() {
+            self.ask_about_reports(out);
         }
         if let Some(due) = self.sm.asking.look_at.take_if(|at| *at <= now.instant) {
             self.look(now, due, out);
@@ -208,6 +213,9 @@ impl HostStream {
             self.say(&Ack::Request, out);
         }
         self.sm.asking.asks(now.instant);
+    }
+
+    fn ask_about_reports(&mut self, out: &mut Out) {
         let unread = self.sm.counts.taken.unread_reports();
         if unread > 0 && self.sm.asking.reports.is_none() && self.is_counted() {
             self.probe(out);

@@ -386,6 +386,7 @@ impl HostStream {
     /// Ends an activation from our side: behind the pair's last stanza, or before it where a key is
     /// compromised. A run that would bring it back ends with it.
     pub fn deactivate(&mut self, slot: Slot, reason: DeactivateReason, out: &mut Out) {
+        self.sm.asleep.retain(|_, (of, _)| *of != slot);
         let run = self.set_run(slot, None);
         out.actions.push(Action::EndPair(slot));
         let proven = match run {

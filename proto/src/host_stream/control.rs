@@ -20,7 +20,7 @@ use crate::stream_error::{Condition, StreamError};
 
 impl HostStream {
     pub(super) fn control_arrived(&mut self, now: Now, element: &Element, out: &mut Out) {
-        if self.chosen && self.sm.state == Counting::Listening {
+        if self.chosen && self.sm.state == Counting::Listening && element.name() != "resume-pairs" {
             // Who counts says so first.
             self.is_not_counted(now, out);
         }

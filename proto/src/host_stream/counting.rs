@@ -8,8 +8,8 @@ use super::timers::Timer;
 use super::{Action, HostStream, Out, Role};
 use crate::acks::Ack;
 use crate::control::Control;
-use crate::limits::{RESUME_WAIT, SESSION_LIFE};
-use crate::mux::{Mux, Slot};
+use crate::limits::{LISTEN_WAIT, RESUME_WAIT, SESSION_LIFE};
+use crate::mux::{Again, Mux, Slot};
 use crate::now::Now;
 use crate::sent::{Sent, SentCopies};
 use crate::stanza_error::Condition;
@@ -43,7 +43,10 @@ impl HostStream {
                 }
             }
             Role::Dialled { counts: false } => Counting::Off,
-            Role::Accepted => Counting::Listening,
+            Role::Accepted => {
+                self.sm.listens_until = Some(now.instant + LISTEN_WAIT);
+                Counting::Listening
+            }
         };
         if self.sm.state == Counting::Off {
             self.lose_session(now, out);
@@ -62,6 +65,9 @@ impl HostStream {
         let paused = |(slot, record): (Slot, &crate::pairs::PairRecord)| Some((slot, record.pause.as_ref()?.until));
         for (slot, until) in self.pairs.iter().filter_map(paused).collect::<Vec<_>>() {
             self.timers.set(until, slot, Timer::Resume);
+        }
+        for slot in self.pairs.iter().map(|(slot, _)| slot).collect::<Vec<_>>() {
+            self.watch_queue(slot);
         }
         // What was configured while there was no link.
         self.reconfigure(now, self.config.clone(), out);
@@ -90,7 +96,12 @@ impl HostStream {
 
     /// Whether pairs may be activated: those that are resumed need not be.
     pub(super) fn is_settled(&self) -> bool {
-        self.sm.resuming.is_none() && !matches!(self.sm.state, Counting::Apart | Counting::Resuming)
+        let waits = match self.sm.state {
+            Counting::Apart | Counting::Resuming => true,
+            Counting::Listening => self.sm.before.is_some(),
+            Counting::Enabling | Counting::On | Counting::Off => false,
+        };
+        self.sm.resuming.is_none() && !waits
     }
 
     /// No stanza goes out before the peer has said how far it is, or where too much is unacknowledged.
@@ -110,6 +121,7 @@ impl HostStream {
     fn enable(&mut self, now: Now, out: &mut Out) -> Counting {
         self.lose_session(now, out);
         self.say(&Ack::Enable { resume: true }, out);
+        self.sm.before_enable = self.sm.counts.copies.count();
         self.sm.counts.copies = SentCopies::acknowledged();
         self.sm.asking.begin(now.instant);
         Counting::Enabling
@@ -145,11 +157,14 @@ impl HostStream {
             (Counting::Resuming, Ack::Failed(_)) => {
                 self.sm.resuming = None;
                 self.sm.state = self.enable(now, out);
+                for stanza in std::mem::take(&mut self.sm.own_waiting) {
+                    self.push_own(stanza);
+                }
                 self.pairs_settled(now, out);
             }
             (Counting::Enabling, Ack::Failed(_)) => {
                 self.sm.state = Counting::Off;
-                self.sm.counts.copies = SentCopies::bounded(self.config.limits.host_queue_bytes);
+                self.sm.counts.copies.uncounted(self.sm.before_enable, self.config.limits.host_queue_bytes);
                 self.sm.asking.end(now.instant);
             }
             (_, Ack::Enable { .. } | Ack::Resume { .. }) => self.say(&Ack::Failed(Condition::UnexpectedRequest), out),
@@ -208,8 +223,11 @@ impl HostStream {
                 self.sm.counts = counts;
                 self.sm.state = Counting::On;
                 self.sm.asking.begin(now.instant);
+                if let Some(resuming) = &mut self.sm.resuming {
+                    resuming.wait_until(now.instant + RESUME_WAIT);
+                }
                 out.actions.push(Action::SessionResumed(again.len()));
-                self.queue_again(now, again);
+                self.queue_again(now, again, out);
                 let reports: Vec<_> = self.sm.counts.taken.reports().collect();
                 for (n, reason) in reports {
                     self.control(Control::Undelivered { n, reason }, out);
@@ -220,6 +238,9 @@ impl HostStream {
                 }
             }
             Err(found) => {
+                // Once may be a fault of the link. Who says so again has another session in mind: it is lost.
+                let again = std::mem::replace(&mut counts.refuted, true);
+                counts.id = counts.id.filter(|_| !again);
                 self.sm.before = Some(counts);
                 self.end(StreamError::handled_count_too_high(found), out);
             }
@@ -233,14 +254,18 @@ impl HostStream {
             let again = counts.copies.take_all();
             let in_doubt = again.iter().filter(|sent| sent.slot.is_some()).count();
             out.actions.push(Action::SessionLost { in_doubt });
-            self.queue_again(now, again);
+            self.queue_again(now, again, out);
         }
     }
 
-    fn queue_again(&mut self, now: Now, again: Vec<Sent>) {
-        for Sent { slot, bytes, retried } in again {
+    fn queue_again(&mut self, now: Now, again: Vec<Sent>, out: &mut Out) {
+        for Sent { slot, bytes, retried, seq } in again {
             if let Some(slot) = slot {
-                self.mux.push_again(slot, bytes, (), now.instant, retried);
+                if self.pairs.get(slot).moved {
+                    out.actions.push(Action::Reroute(bytes));
+                    continue;
+                }
+                self.mux.push_again(slot, Again { bytes, seq, retried }, (), now.instant);
                 self.watch_queue(slot);
             }
         }
@@ -261,6 +286,10 @@ impl HostStream {
     }
 
     pub(super) fn resume_deadline(&self) -> Option<Instant> {
-        self.sm.resuming.as_ref().map(Resuming::until)
+        match self.sm.state {
+            Counting::On => self.sm.resuming.as_ref().map(Resuming::until),
+            Counting::Listening => self.sm.listens_until,
+            Counting::Apart | Counting::Enabling | Counting::Resuming | Counting::Off => None,
+        }
     }
 }

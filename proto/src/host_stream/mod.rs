@@ -28,7 +28,7 @@ use crate::control::Control;
 use crate::hosted::Hosted;
 use crate::identities::Identities;
 use crate::limits::Limits;
-use crate::mux::{Mux, Slot};
+use crate::mux::{Mux, Parcel, Slot};
 use crate::name::Name;
 use crate::now::Now;
 use crate::pair::Pair;
@@ -288,7 +288,8 @@ impl HostStream {
             pairs.get_mut(slot).stanzas_out += 1;
             outgoing.count(&parcel.bytes);
             asking.wrote(parcel.bytes.len());
-            counts.copies.push(Sent { slot: Some(slot), bytes: parcel.bytes, retried: parcel.retried });
+            let Parcel { bytes, retried, seq, .. } = parcel;
+            counts.copies.push(Sent { slot: Some(slot), bytes, retried, seq });
         });
         self.ask_behind(now, out);
         self.see_to_gate();
@@ -329,11 +330,14 @@ impl HostStream {
         }
     }
 
-    /// Takes all stanzas that were never written, with their pairs, in order.
+    /// Takes all stanzas that were never written, with their pairs, in order. Those that came back stay with the
+    /// session, where there is one: they are older than what the next link is to send again.
     pub fn take_waiting(&mut self) -> Vec<(Pair, Vec<Bytes>)> {
         let slots: Vec<(Slot, Pair)> = self.pairs.iter().map(|(slot, record)| (slot, record.pair.clone())).collect();
         let waiting = slots.into_iter().map(|(slot, pair)| {
-            let stanzas = self.mux.take(slot).into_iter().map(|parcel| parcel.bytes).collect::<Vec<_>>();
+            let counted = self.is_counted() || self.sm.before.is_some();
+            let waiting = if counted { self.mux.take_unwritten(slot) } else { self.mux.take(slot) };
+            let stanzas = waiting.into_iter().map(|parcel| parcel.bytes).collect::<Vec<_>>();
             (pair, stanzas)
         });
         waiting.filter(|(_, stanzas)| !stanzas.is_empty()).collect()

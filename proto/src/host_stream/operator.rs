@@ -65,6 +65,10 @@ impl HostStream {
         if self.mux.is_open(slot) {
             return;
         }
+        self.bounce_not_allowed(slot, out);
+    }
+
+    pub(super) fn bounce_not_allowed(&mut self, slot: Slot, out: &mut Out) {
         let text = "the configuration does not allow this pair any more";
         for parcel in self.mux.take(slot) {
             let (condition, reason) = (Condition::RemoteServerNotFound, "configuration");

@@ -144,7 +144,7 @@ impl HostStream {
             }
             return;
         }
-        self.sm.counts.copies.push(Sent { slot: None, bytes: Bytes::new(), retried: false });
+        self.sm.counts.copies.push(Sent { slot: None, bytes: Bytes::new(), retried: false, seq: 0 });
         self.mux.control(stanza);
     }
 

@@ -25,6 +25,10 @@ impl Resuming {
         Self { asked: VecDeque::new(), until }
     }
 
+    pub(super) fn wait_until(&mut self, until: Instant) {
+        self.until = until;
+    }
+
     /// When nobody waits for the rest any more.
     pub(super) fn until(&self) -> Instant {
         self.until
@@ -73,6 +77,8 @@ impl HostStream {
         self.control(Control::ResumedPairs(ResumedPairs { id: list.id, tags }), out);
         if resumes && ends {
             self.pairs_settled(now, out);
+        } else if let Some(resuming) = self.sm.resuming.as_mut().filter(|_| resumes) {
+            resuming.wait_until(now.instant + RESUME_WAIT);
         }
     }
 
@@ -123,11 +129,14 @@ impl HostStream {
         true
     }
 
-    /// Nobody says any more which pairs are resumed.
+    /// Nobody says any more which pairs are resumed, or whether the peer counts at all.
     pub(super) fn resume_timeout(&mut self, now: Now, out: &mut Out) {
-        if self.sm.resuming.as_ref().is_some_and(|resuming| resuming.until <= now.instant)
-            && self.sm.state == Counting::On
-        {
+        if self.resume_deadline().is_none_or(|until| until > now.instant) {
+            return;
+        }
+        if self.sm.state == Counting::Listening {
+            self.is_not_counted(now, out);
+        } else {
             self.pairs_settled(now, out);
         }
     }

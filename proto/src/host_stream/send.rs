@@ -7,7 +7,7 @@ use super::{Action, HostStream, Out};
 use crate::control::{DeactivateReason, UndeliveredReason};
 use crate::domain_pair::Failure;
 use crate::limits::{PAIRS, UNPROVEN_PAIRS};
-use crate::mux::{QueueFull, Slot};
+use crate::mux::{Again, QueueFull, Slot};
 use crate::now::Now;
 use crate::pair::Pair;
 use crate::pairs::Pause;
@@ -105,6 +105,9 @@ impl HostStream {
         if self.held.contains(&record.pair.remote) && record.active.is_some() {
             return;
         }
+        if !self.allows(&record.pair) {
+            return self.bounce_not_allowed(slot, out);
+        }
         match &record.pause {
             Some(Pause { until, refusal: Some(failure) }) if *until > now.instant => {
                 let failure = failure.clone();
@@ -135,7 +138,8 @@ impl HostStream {
             return out.actions.push(Action::Reroute(sent.bytes));
         }
         if reason == UndeliveredReason::PairNotActive && !sent.retried {
-            self.mux.push_again(slot, sent.bytes, (), now.instant, true);
+            let again = Again { bytes: sent.bytes, seq: sent.seq, retried: true };
+            self.mux.push_again(slot, again, (), now.instant);
             self.pair_is_gone(now, slot, out);
             return;
         }

@@ -5,6 +5,7 @@
 //! and what is unacknowledged of the old one is in doubt.
 
 use std::collections::{HashMap, VecDeque};
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -63,6 +64,10 @@ pub(super) struct Sm {
     pub(super) before: Option<Counts>,
     pub(super) asleep: Asleep,
     pub(super) resuming: Option<Resuming>,
+    /// We were dialled: the peer says by then what it wants.
+    pub(super) listens_until: Option<Instant>,
+    /// Stanzas of ours that were written before counting began.
+    pub(super) before_enable: u64,
     pub(super) asking: Asking,
     /// Stanzas of our own that wait for the session to go on.
     pub(super) own_waiting: Vec<Bytes>,
@@ -79,6 +84,8 @@ impl Sm {
             before: None,
             asleep: Asleep::new(),
             resuming: None,
+            listens_until: None,
+            before_enable: 0,
             asking: Asking::new(now.instant),
             own_waiting: Vec::new(),
             carried: false,
@@ -93,17 +100,19 @@ pub(super) struct Counts {
     pub(super) serial: u64,
     /// What the session is resumed by.
     pub(super) id: Option<String>,
+    /// The peer has gone on with it from where it never was.
+    pub(super) refuted: bool,
     pub(super) copies: SentCopies,
     pub(super) taken: Taken,
 }
 
 impl Counts {
     pub(super) fn uncounted(serial: u64, byte_limit: usize) -> Self {
-        Self { serial, id: None, copies: SentCopies::bounded(byte_limit), taken: Taken::default() }
+        Self { serial, id: None, refuted: false, copies: SentCopies::bounded(byte_limit), taken: Taken::default() }
     }
 
     pub(super) fn counted(serial: u64) -> Self {
-        Self { serial, id: None, copies: SentCopies::acknowledged(), taken: Taken::default() }
+        Self { serial, id: None, refuted: false, copies: SentCopies::acknowledged(), taken: Taken::default() }
     }
 }
 
@@ -124,6 +133,12 @@ impl Session {
     #[must_use]
     pub fn unacknowledged(&self) -> usize {
         self.counts.copies.len()
+    }
+
+    /// Whether a link is wanted, for what is not acknowledged or came back.
+    #[must_use]
+    pub fn is_owed(&self) -> bool {
+        self.unacknowledged() > 0 || self.mux.bytes() > 0
     }
 
     /// Pairs that can be resumed.
@@ -151,8 +166,12 @@ impl Session {
     /// There will be no other link: the stanzas of which nobody knows whether they arrived.
     #[must_use]
     pub fn give_up(mut self) -> Vec<Bytes> {
-        let sent = self.counts.copies.take_all();
-        sent.into_iter().filter(|sent| sent.slot.is_some()).map(|sent| sent.bytes).collect()
+        let sent = self.counts.copies.take_all().into_iter().filter(|sent| sent.slot.is_some());
+        let mut all: Vec<Bytes> = sent.map(|sent| sent.bytes).collect();
+        for slot in self.pairs.iter().map(|(slot, _)| slot).collect::<Vec<_>>() {
+            all.extend(self.mux.take(slot).into_iter().map(|parcel| parcel.bytes));
+        }
+        all
     }
 }
 

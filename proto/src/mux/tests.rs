@@ -94,12 +94,24 @@ fn a_closed_queue_waits_and_a_full_one_refuses() {
 }
 
 #[test]
-fn what_came_back_goes_before_what_was_never_sent() {
+fn what_came_back_goes_where_it_was() {
     let mut mux = mux(1);
-    push(&mut mux, 0, "3").unwrap();
-    mux.push_again(0, Bytes::from_static(b"1"), (), Now::origin().instant, true);
-    mux.push_again(0, Bytes::from_static(b"2"), (), Now::origin().instant, false);
+    for text in ["1", "2", "3", "4"] {
+        push(&mut mux, 0, text).unwrap();
+    }
+    let mut out = BytesMut::new();
+    let mut written = Vec::new();
+    mux.fill(&mut out, 3, |_, parcel| written.push(parcel));
+    assert_eq!(written.len(), 3);
+    // Whichever of them is told of first.
+    for at in [2, 0, 1] {
+        let Parcel { bytes, seq, .. } = written[at].clone();
+        mux.push_again(0, Again { bytes, seq, retried: at == 0 }, (), Now::origin().instant);
+    }
+    let unwritten: Vec<_> = mux.take_unwritten(0).into_iter().map(|parcel| parcel.bytes).collect();
+    assert_eq!(unwritten, ["4"]);
     assert_eq!(fill(&mut mux, 100), "123");
+    assert_eq!((mux.bytes(), mux.pair_bytes(0)), (0, 0));
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod activation;
 mod attacks;
 mod bench;
 mod bounds;
+mod broken_links;
 mod chaos;
 mod choice;
 mod operator;

@@ -39,7 +39,7 @@ fn session(us: usize, pairs: usize) -> Box<Session> {
         asleep.insert(rid, (slot, active));
     }
     let (copies, taken) = (SentCopies::acknowledged(), Taken::default());
-    let counts = super::super::session::Counts { serial: 1, id: Some("s".to_owned()), copies, taken };
+    let counts = super::super::session::Counts { serial: 1, id: Some("s".to_owned()), refuted: false, copies, taken };
     Box::new(Session { counts, pairs: records, mux, unproven: VecDeque::new(), asleep })
 }
 
@@ -109,9 +109,9 @@ fn a_list_ends_with_an_element_that_is_not_full() {
 #[ignore = "a measurement, of 100,000 pairs"]
 #[expect(clippy::disallowed_methods, clippy::print_stdout, reason = "the time is what is looked for")]
 fn how_long_a_hundred_thousand_pairs_take() {
-    let built = std::time::Instant::now();
+    let built = Instant::now();
     drop([session(0, 100_000), session(1, 100_000)]);
-    let (built, begun) = (built.elapsed(), std::time::Instant::now());
+    let (built, begun) = (built.elapsed(), Instant::now());
     assert_eq!(resume(100_000).0, [100_000, 100_000]);
     println!("100,000 pairs on both sides: {:?}, of which {built:?} to make them up", begun.elapsed());
 }
