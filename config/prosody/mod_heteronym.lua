@@ -243,17 +243,19 @@ function stream.handlestanza(session, stanza)
 		refused = 0;
 		begin_counting(session);
 		return;
-	elseif stanza.attr.xmlns == xmlns_sm and session.authenticated then
+	elseif stanza.attr.xmlns == xmlns_sm and session.authenticated and stanza.name == "enabled" then
 		session.enabled = true;
-		if stanza.name == "a" then acknowledged(session, tonumber(stanza.attr.h) or 0); end
 		return;
+	elseif stanza.attr.xmlns == xmlns_sm and session.enabled and stanza.name == "a" then
+		return acknowledged(session, tonumber(stanza.attr.h) or 0);
 	elseif stanza.attr.xmlns or not is_stanza[stanza.name] or not session.authenticated then
 		return module:log("debug", "Ignored an element of the router: %s", stanza:top_tag());
 	end
 	-- The router asks in its own name whether the link is alive; one of our hosts may have that name.
 	if stanza.attr.type == "get" and stanza:get_child("ping", "urn:xmpp:ping")
 	and (not from or hosts[from]) and (not to or hosts[to]) then
-		if not session.closing then session.conn:write(tostring(st.reply(stanza))); end
+		local reply = st.reply(stanza);
+		if not session.closing then sent(session, { xml = tostring(reply), stanza = reply }); end
 		return;
 	end
 	local _, from_host = jid.prepped_split(from);

@@ -18,6 +18,9 @@ STREAM_ERRORS = "urn:ietf:params:xml:ns:xmpp-streams"
 Matches = Callable[[Element], bool]
 
 
+STANZAS = tuple(COMPONENT + name for name in ("message", "presence", "iq"))
+
+
 class Link:
     """One accepted stream; its elements are kept until a check asks for them."""
 
@@ -29,6 +32,7 @@ class Link:
         self._writer = writer
         self._reader_transport = cast(asyncio.ReadTransport, writer.transport)
         self._seen: list[Element] = []
+        self.stanzas = 0
         self._arrived = asyncio.Event()
 
     def send(self, xml: str) -> None:
@@ -37,6 +41,7 @@ class Link:
 
     def keep(self, element: Element) -> None:
         """Stores what arrived."""
+        self.stanzas += element.tag in STANZAS
         self._seen.append(element)
         self._arrived.set()
 
@@ -67,10 +72,12 @@ class Link:
         """A stanza with that name, sender, recipient and type; addresses may be bare."""
         return await self.expect(
             f"{name} of type {kind} from {sender} to {to}",
-            lambda e: e.tag == COMPONENT + name
-            and sender in (e.get("from", ""), e.get("from", "").partition("/")[0])
-            and to in (e.get("to", ""), e.get("to", "").partition("/")[0])
-            and e.get("type") == kind,
+            lambda e: (
+                e.tag == COMPONENT + name
+                and sender in (e.get("from", ""), e.get("from", "").partition("/")[0])
+                and to in (e.get("to", ""), e.get("to", "").partition("/")[0])
+                and e.get("type") == kind
+            ),
         )
 
     def pause(self) -> None:

@@ -36,7 +36,8 @@ DOMAINS = (
 )
 SECRET = "s3cret"
 PATIENCE = 40.0  # longer than anything waits in a router by default
-ADDRESS = "127.0.0.1"
+# An address of its own for each scene: no port is anybody else's.
+ADDRESSES = (f"127.0.{number}.1" for number in range(100, 250))
 
 
 @dataclass
@@ -48,6 +49,7 @@ class Host:
     folder: Path
     binary: Path
     ports: dict[str, int]
+    address: str
     proxy: Proxy
     party: Party
     process: Process | None = None
@@ -66,7 +68,7 @@ class Host:
     async def metrics(self) -> str:
         """/metrics, or nothing."""
         try:
-            reader, writer = await asyncio.open_connection(ADDRESS, self.ports["admin"])
+            reader, writer = await asyncio.open_connection(self.address, self.ports["admin"])
         except OSError:
             return ""
         writer.write(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n")
@@ -91,7 +93,7 @@ class Host:
         )
 
         async def listens() -> bool:
-            return await accepts(ADDRESS, self.ports["components of prosody"])
+            return await accepts(self.address, self.ports["components of prosody"])
 
         await self.server.ready("takes components", listens)
 
@@ -227,11 +229,11 @@ def configuration(host: Host, names: str, roots: Path, port: int) -> str:
 tls = {{ roots = ["{roots}"] }}
 dns = {{ servers = ["{names}"] }}
 [listen]
-federation = ["{ADDRESS}:{port}"]
-component = ["{ADDRESS}:{host.ports["component"]}"]
+federation = ["{host.address}:{port}"]
+component = ["{host.address}:{host.ports["component"]}"]
 s2s = []
 local_s2s = []
-admin = ["{ADDRESS}:{host.ports["admin"]}"]
+admin = ["{host.address}:{host.ports["admin"]}"]
 [log]
 level = "info"
 [[local]]
@@ -241,9 +243,9 @@ attach = {{ kind = "component", secret = "{SECRET}" }}
 """
 
 
-async def free_ports(count: int) -> list[int]:
+async def free_ports(address: str, count: int) -> list[int]:
     """Ports that nobody uses at the moment."""
-    servers = [await asyncio.start_server(lambda *_: None, ADDRESS, 0) for _ in range(count)]
+    servers = [await asyncio.start_server(lambda *_: None, address, 0) for _ in range(count)]
     ports = [server.sockets[0].getsockname()[1] for server in servers]
     for server in servers:
         server.close()
@@ -278,7 +280,7 @@ def prosody(host: Host) -> str:
     """A Prosody with a component for each domain."""
     instance = Template(PROSODY).substitute(
         folder=host.folder,
-        address=ADDRESS,
+        address=host.address,
         clients=host.ports["clients"],
         components=host.ports["components of prosody"],
         modules=MODULES,
@@ -301,31 +303,32 @@ async def build(binary: Path, folder: Path, behind: str, stack: AsyncExitStack) 
     """Everything but the traffic."""
     records = zone.Zone()
     names = zone.Server(records)
-    await names.start(ADDRESS)
+    address = next(ADDRESSES)
+    await names.start(address)
     stack.callback(names.stop)
     authority = Authority(folder / "authority")
     hosts = []
-    ports = await free_ports(10)
+    ports = await free_ports(address, 10)
     for at, (name, domains) in enumerate(zip(HOSTS, DOMAINS, strict=True)):
         federation, component_port, admin, clients, inner = ports[5 * at : 5 * at + 5]
         own = folder / name
         for domain in (name, f"users.{domains[0]}", *domains):
             authority.certify(domain, "p256", own / "certs")
-        proxy = Proxy(ADDRESS, (ADDRESS, federation))
+        proxy = Proxy(address, (address, federation))
         await proxy.start()
         stack.push_async_callback(proxy.stop)
         places = {"component": component_port, "admin": admin, "clients": clients}
         places["components of prosody"] = inner
-        host = Host(name, domains, own, binary, places, proxy, Party())
+        host = Host(name, domains, own, binary, places, address, proxy, Party())
         if behind == "prosody":
             (own / "prosody.cfg.lua").write_text(prosody(host))
             for domain in domains:
-                host.party.attach((ADDRESS, inner), (domain,), SECRET)
+                host.party.attach((address, inner), (domain,), SECRET)
         else:
-            host.party.attach((ADDRESS, component_port), domains, SECRET)
+            host.party.attach((address, component_port), domains, SECRET)
         text = configuration(host, names.address, authority.root, federation)
         (own / "heteronym.toml").write_text(text)
-        records.address(name, ADDRESS)
+        records.address(name, address)
         for domain in domains:
             records.host(domain, name, proxy.port)
         hosts.append(host)
@@ -402,7 +405,7 @@ def wrong(result: dict[str, object]) -> list[str]:
             continue
         # A server that dies behind its router may have read what it gets once more.
         at_least_once = killed or (server_killed and way == "there")
-        wanted = ("lost",) if server_killed else ("lost", "out of order")
+        wanted: tuple[str, ...] = ("lost",) if server_killed else ("lost", "out of order")
         if not at_least_once:
             wanted = ("lost", "doubled", "false bounce", "out of order")
         problems += [f"{way}: {counts[word]} {word}" for word in wanted if counts[word]]

@@ -262,7 +262,7 @@ class Scenario:
 
     async def unknown_element_ignored(self) -> None:
         """An element that is no stanza does no harm."""
-        self.link.send("<enabled xmlns='urn:xmpp:sm:3'/><log/> ")
+        self.link.send("<resumed xmlns='urn:xmpp:sm:3'/><log/> ")
         await self.barrier()
 
     async def too_large(self) -> None:
@@ -338,6 +338,25 @@ class Scenario:
         await self.linked()
         self.jose.chat(REMOTE, "again")
         await self.link.expect_stanza("message", self.me, REMOTE, "chat")
+
+    async def unacknowledged_stanzas(self) -> None:
+        """A router that counts gets again what it has not acknowledged, and nothing else."""
+        sm = "{urn:xmpp:sm:3}"
+        await self.link.expect("<enable/>", lambda e: e.tag == f"{sm}enable")
+        self.link.send("<enabled xmlns='urn:xmpp:sm:3'/>")
+        self.jose.chat(REMOTE, "taken")
+        await self.link.expect_stanza("message", self.me, REMOTE, "chat")
+        taken = self.link.stanzas
+        self.jose.chat(REMOTE, "under way")
+        await self.link.expect_stanza("message", self.me, REMOTE, "chat")
+        await self.link.expect("<r/>", lambda e: e.tag == f"{sm}r")
+        self.link.send(f"<a xmlns='urn:xmpp:sm:3' h='{taken}'/>")
+        await self.barrier()
+        self.link.abort()
+        await self.linked()
+        again = await self.link.expect_stanza("message", self.me, REMOTE, "chat")
+        body = again.findtext("{jabber:component:accept}body")
+        require(body == "under way", f"{body} came first")
 
     async def graceful_restart(self) -> None:
         """The router ends its stream: Prosody answers with its own end, and dials again."""
@@ -450,6 +469,7 @@ async def main() -> int:
             scenario.slow_router,
             scenario.bounce_while_down,
             scenario.reconnect,
+            scenario.unacknowledged_stanzas,
             scenario.graceful_restart,
             scenario.broken_stream,
             scenario.wrong_secret,
