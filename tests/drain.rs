@@ -155,3 +155,23 @@ async fn a_peer_that_does_not_read_is_not_waited_for() {
     world.router.drain().await;
     drop((link, local));
 }
+
+/// A peer that takes what it gets, never says so, and does not end its stream: nobody knows, and the sender is told.
+#[tokio::test]
+async fn what_a_peer_has_not_acknowledged_at_the_end_comes_back() {
+    let world = World::new().await;
+    let mut local = world.attach().await;
+    let mut link = world.host.dial(&world.router).await;
+    link.settle().await;
+    link.wire.send("<enable xmlns='urn:xmpp:sm:3' resume='true'/>").await;
+    let enabled = link.wire.element().await;
+    assert!(enabled.is("enabled", "urn:xmpp:sm:3"), "{enabled:?}");
+    link.activate(&world.domain("pessoa.lit"), "saramago.lit").await;
+    local.tell(JOSE, ANA, "1").await;
+    link.expect("1").await;
+    let draining = world.router.begin_drain();
+    local.expect_error_saying("1", "remote-server-timeout", "may or may not have arrived").await;
+    local.wire.expect_end().await;
+    drop((link, local));
+    draining.ended().await;
+}

@@ -29,7 +29,7 @@ pub struct Out {
 pub struct Delivery {
     /// Whose.
     pub entry: Entry,
-    /// Its number on this host stream, for [`HostStream::undeliverable`].
+    /// Its number on this host stream, for [`HostStream::undeliverable`](super::HostStream::undeliverable).
     pub n: u64,
     /// The stanza, right for any stream that declares its own namespace as the default.
     pub bytes: Bytes,
@@ -42,9 +42,9 @@ pub enum Action {
     Pair(Slot, PairEvent),
     /// End the pair's actor: its run is over.
     EndPair(Slot),
-    /// Perform [`CryptoOp::CheckIdentity`] and hand the result to [`HostStream::identity_checked`].
+    /// Perform [`CryptoOp::CheckIdentity`] and hand the result to [`HostStream::identity_checked`](super::HostStream::identity_checked).
     CheckIdentity(CryptoOp),
-    /// Perform [`CryptoOp::OwnIdentity`] and hand the result to [`HostStream::own_identity`].
+    /// Perform [`CryptoOp::OwnIdentity`] and hand the result to [`HostStream::own_identity`](super::HostStream::own_identity).
     ShowIdentity(IdentityQuestion),
     /// The pair's stanzas go to this slot from now on.
     RouteUp {

@@ -17,6 +17,14 @@ fn send(link: &mut Link, bodies: std::ops::Range<usize>) {
     bodies.for_each(|body| link.mine.send(link.now, OURS, THEIRS, &body.to_string()));
 }
 
+/// The other side ends the pair.
+fn end_pair(link: &mut Link) {
+    link.other.act(link.now, |stream, out| {
+        let slot = stream.slot(&pair(THEIRS, OURS));
+        stream.deactivate(slot, DeactivateReason::Idle, out);
+    });
+}
+
 #[test]
 fn no_timer_spins_while_resumed_does_not_come() {
     let mut link = Link::counted();
@@ -110,10 +118,7 @@ fn what_came_back_and_what_is_lost_keep_their_order() {
     send(&mut link, 1..2);
     link.lose(MINE);
     // The other side ends the pair before it has read any of it.
-    link.other.act(link.now, |stream, out| {
-        let slot = stream.slot(&pair(THEIRS, OURS));
-        stream.deactivate(slot, DeactivateReason::Idle, out);
-    });
+    end_pair(&mut link);
     link.other.hear(link.now, &first);
     let said = link.lose(OTHER);
     assert!(said.contains("<undelivered"), "{said}");
@@ -129,10 +134,7 @@ fn reports_of_which_one_was_lost_keep_the_order() {
     link.other.delivered.clear();
     send(&mut link, 0..2);
     let both = link.lose(MINE);
-    link.other.act(link.now, |stream, out| {
-        let slot = stream.slot(&pair(THEIRS, OURS));
-        stream.deactivate(slot, DeactivateReason::Idle, out);
-    });
+    end_pair(&mut link);
     link.other.hear(link.now, &both);
     let said = link.lose(OTHER);
     let second = said.rfind("<undelivered").expect("two reports");
@@ -218,10 +220,7 @@ fn a_report_that_is_repeated_comes_before_what_did_not_arrive() {
         let first = link.lose(MINE);
         send(&mut link, 1..2);
         link.lose(MINE);
-        link.other.act(link.now, |stream, out| {
-            let slot = stream.slot(&pair(THEIRS, OURS));
-            stream.deactivate(slot, DeactivateReason::Idle, out);
-        });
+        end_pair(&mut link);
         link.other.hear(link.now, &first);
         link.lose(OTHER);
         link.cut(dialler);
