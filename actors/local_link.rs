@@ -108,6 +108,14 @@ struct Link {
     taken: Option<u32>,
 }
 
+impl Link {
+    /// Says how far we are, behind what waits.
+    fn say(&self, ack: &Ack) {
+        self.out.borrow_mut().raw.push_back(ack.to_element().to_bytes(COMPONENT));
+        self.wake.notify_one();
+    }
+}
+
 impl LocalLink {
     /// The actor of `entry`; it dials where the configuration says so.
     #[must_use]
@@ -230,8 +238,10 @@ impl LocalLink {
     fn end_link(&mut self, error: Option<&StreamError>, ctx: &mut Context<Self>) {
         let Some(link) = self.link.as_mut().filter(|link| !link.ending) else { return };
         link.ending = true;
+        if let Some(taken) = link.taken {
+            link.say(&Ack::Answer(taken));
+        }
         let mut out = link.out.borrow_mut();
-        out.raw.extend(link.taken.map(|taken| Ack::Answer(taken).to_element().to_bytes(COMPONENT)));
         out.raw.push_back(farewell(error));
         out.closed = true;
         drop(out);
@@ -282,7 +292,8 @@ impl LocalLink {
             link.taken = link.taken.map(|taken| taken.wrapping_add(1));
         }
         match verdict {
-            Verdict::Ack(ack) => self.acknowledge(&ack),
+            Verdict::Count => self.begin_to_count(),
+            Verdict::TellCount => self.tell_count(),
             Verdict::Route(stanza, _) if self.draining => {
                 let text = "this router shuts down";
                 self.shared.metrics.stanza_error(Condition::RemoteServerTimeout.as_str(), "shutdown");
@@ -300,12 +311,7 @@ impl LocalLink {
                 }
                 outgoing.answers.extend(answer);
             }
-            Verdict::Alive(barrier) => {
-                self.is_alive();
-                if let Some(number) = barrier {
-                    self.barrier_answered(number);
-                }
-            }
+            Verdict::Alive(barrier) => self.is_alive(barrier),
             Verdict::End(error) => {
                 if let Some(link) = &mut self.link {
                     (link.heard_end, link.failed) = (error.is_none(), error.is_some());
@@ -319,17 +325,17 @@ impl LocalLink {
     }
 
     /// The server counts what it sends, and what is not acknowledged it sends again on its next link.
-    fn acknowledge(&mut self, ack: &Ack) {
-        let Some(link) = &mut self.link else { return };
-        let answer = match ack {
-            Ack::Enable { .. } => {
-                link.taken = Some(0);
-                Ack::Enabled { id: None, max: None }
-            }
-            _request => Ack::Answer(link.taken.unwrap_or_default()),
-        };
-        link.out.borrow_mut().raw.push_back(answer.to_element().to_bytes(COMPONENT));
-        link.wake.notify_one();
+    fn begin_to_count(&mut self) {
+        if let Some(link) = &mut self.link {
+            link.taken = Some(0);
+            link.say(&Ack::Enabled { id: None, max: None });
+        }
+    }
+
+    fn tell_count(&self) {
+        if let Some(link) = &self.link {
+            link.say(&Ack::Answer(link.taken.unwrap_or_default()));
+        }
     }
 
     fn faulty(&mut self, error: StreamError) -> StreamError {

@@ -312,7 +312,7 @@ impl Router {
             let wanted = host.wants_link() || host.waiting_session().is_some();
             wanted || !host.choice.is_idle() || host.choice.paused_until(instant).is_some()
         });
-        self.give_up_sessions(instant);
+        self.give_up_old_sessions(instant);
         self.remotes.forget_old(instant);
         self.look_for_federation(instant, ctx);
         let wait = self.shared.config().limits.stanza_wait;

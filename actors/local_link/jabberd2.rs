@@ -50,7 +50,7 @@ impl LocalLink {
             Arrived::Stanza(stanza) => match self.core.in_route(&stanza) {
                 // The stream is that of all its users, and none of them ends it.
                 Verdict::Error(error) => self.drop_route(&error.to_string()),
-                Verdict::End(_) | Verdict::Ack(_) => self.drop_route("no stanza"),
+                Verdict::End(_) | Verdict::Count | Verdict::TellCount => self.drop_route("no stanza"),
                 verdict @ (Verdict::Route(..) | Verdict::Answer(..) | Verdict::Alive(_)) => {
                     return self.follow(verdict, outgoing);
                 }

@@ -16,7 +16,11 @@ use super::jabberd2::Protocol;
 use super::{LINGER, LocalLink};
 
 impl LocalLink {
-    pub(super) fn is_alive(&mut self) {
+    /// The server has answered a ping of ours, which was a barrier or a probe.
+    pub(super) fn is_alive(&mut self, barrier: Option<u64>) {
+        if let Some(number) = barrier {
+            self.barrier_answered(number);
+        }
         if let Some(candidate) = self.candidate.take() {
             warn!(local = self.name(), "a second server wanted the link of this entry, and the first is alive");
             refuse(candidate.attach);

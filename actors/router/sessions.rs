@@ -72,10 +72,19 @@ impl Router {
     }
 
     /// Nobody came for these sessions in their time.
-    pub(super) fn give_up_sessions(&mut self, instant: Instant) {
+    pub(super) fn give_up_old_sessions(&mut self, instant: Instant) {
+        self.give_up_sessions(|since| since + SESSION_LIFE <= instant);
+    }
+
+    /// Nobody will come any more.
+    pub(super) fn give_up_all_sessions(&mut self) {
+        self.give_up_sessions(|_| true);
+    }
+
+    fn give_up_sessions(&mut self, is_over: impl Fn(Instant) -> bool) {
         let over = self.hosts.iter_mut().filter_map(|(name, host)| {
             let Place::Home(session) = &mut host.session else { return None };
-            let (session, _) = session.take_if(|(_, since)| *since + SESSION_LIFE <= instant)?;
+            let (session, _) = session.take_if(|(_, since)| is_over(*since))?;
             Some((name.clone(), session))
         });
         for (name, session) in over.collect::<Vec<_>>() {
@@ -84,23 +93,12 @@ impl Router {
     }
 
     /// There will be no other link: senders are told that nobody knows.
-    pub(super) fn give_up(&self, name: &Name, session: Box<Session>) {
+    fn give_up(&self, name: &Name, session: Box<Session>) {
         let stanzas = session.give_up();
         if !stanzas.is_empty() {
             warn!(host = %name, in_doubt = stanzas.len(), "the host did not come back: its stanzas go back to their senders");
             self.shared.metrics.in_doubt(stanzas.len());
             self.bounce(stanzas, IN_DOUBT, "the connection to the other host was lost: it may or may not have arrived");
-        }
-    }
-
-    /// As [`Self::give_up_sessions`], for all.
-    pub(super) fn give_up_all_sessions(&mut self) {
-        let all = self.hosts.iter_mut().filter_map(|(name, host)| match &mut host.session {
-            Place::Home(session) => Some((name.clone(), session.take()?.0)),
-            Place::With(..) => None,
-        });
-        for (name, session) in all.collect::<Vec<_>>() {
-            self.give_up(&name, session);
         }
     }
 

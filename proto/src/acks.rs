@@ -109,6 +109,20 @@ pub struct TooHigh {
     pub sent: u32,
 }
 
+/// How many stanzas a count of the other side's says beyond those that were `acknowledged`, of so many that were
+/// sent since; counts go round after 2^32 - 1.
+///
+/// # Errors
+/// [`TooHigh`] where so much was never sent, or more was acknowledged before.
+pub(crate) fn news(h: u32, acknowledged: u32, unacknowledged: usize) -> Result<usize, TooHigh> {
+    let new = h.wrapping_sub(acknowledged) as usize;
+    if new > unacknowledged {
+        let unacknowledged = u32::try_from(unacknowledged).unwrap_or(u32::MAX);
+        return Err(TooHigh { h, sent: acknowledged.wrapping_add(unacknowledged) });
+    }
+    Ok(new)
+}
+
 /// What was sent and is not acknowledged yet, in order.
 #[derive(Debug)]
 pub struct Unacknowledged<T> {
@@ -133,11 +147,7 @@ impl<T> Unacknowledged<T> {
     /// # Errors
     /// [`TooHigh`], and nothing is taken for acknowledged.
     pub fn acknowledge(&mut self, h: u32) -> Result<impl Iterator<Item = T>, TooHigh> {
-        let new = h.wrapping_sub(self.acknowledged) as usize;
-        if new > self.waiting.len() {
-            let waiting = u32::try_from(self.waiting.len()).unwrap_or(u32::MAX);
-            return Err(TooHigh { h, sent: self.acknowledged.wrapping_add(waiting) });
-        }
+        let new = news(h, self.acknowledged, self.waiting.len())?;
         self.acknowledged = h;
         Ok(self.waiting.drain(..new))
     }

@@ -15,7 +15,7 @@ const DISCO_INFO: &str = "http://jabber.org/protocol/disco#info";
 /// A ping (XEP-0199 §4.1), whose answer is told by [`is_answer`].
 #[must_use]
 pub fn ping(from: &Name, to: &Name, number: u64) -> Bytes {
-    ping_with_id(from, to, &format!("p{number}"))
+    ping_with_id(from, to, &format!("{PROBE}{number}"))
 }
 
 /// A ping that shows what was read before it; [`barrier_of`] has the number of its answer.
@@ -24,13 +24,25 @@ pub fn barrier(from: &Name, to: &Name, number: u64) -> Bytes {
     ping_with_id(from, to, &format!("{BARRIER}{number}"))
 }
 
+/// Which ping a stanza answers, if it answers one.
+#[must_use]
+pub fn ping_of(answer: &Stanza<'_>) -> Option<u64> {
+    number_of(answer, PROBE)
+}
+
 /// Which barrier a stanza answers, if it answers one.
 #[must_use]
 pub fn barrier_of(answer: &Stanza<'_>) -> Option<u64> {
-    answer.id()?.strip_prefix(BARRIER)?.parse().ok()
+    number_of(answer, BARRIER)
 }
 
+/// What the ids of pings begin with, before their number.
+const PROBE: &str = "p";
 const BARRIER: &str = "barrier-";
+
+fn number_of(answer: &Stanza<'_>, prefix: &str) -> Option<u64> {
+    answer.id()?.strip_prefix(prefix)?.parse().ok()
+}
 
 fn ping_with_id(from: &Name, to: &Name, id: &str) -> Bytes {
     Element::new("iq", SERVER)

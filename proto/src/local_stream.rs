@@ -42,8 +42,10 @@ pub enum Verdict<'a> {
     Answer(&'static str, Option<Bytes>),
     /// The server answered a ping of ours; the number of the barrier, if it was one.
     Alive(Option<u64>),
-    /// The server wants its stanzas acknowledged, or to know how far we are (XEP-0198, without resumption).
-    Ack(Ack),
+    /// The server wants its stanzas counted and acknowledged (XEP-0198, without resumption).
+    Count,
+    /// The server wants to know how many were taken.
+    TellCount,
     /// The server ended the stream; with an error of its own, or without.
     End(Option<StreamError>),
     /// The stream is to end with this error: what came is not a stanza that can be told apart.
@@ -168,8 +170,11 @@ fn other_element<'a>(bytes: &[u8], root: &Root<'_>, scope: &Scope) -> Verdict<'a
         return Verdict::End(Some(error));
     }
     let acks = element.filter(|element| element.namespace() == acks::NAMESPACE);
-    if let Some(ack @ (Ack::Enable { .. } | Ack::Request)) = acks.as_ref().and_then(Ack::read) {
-        return Verdict::Ack(ack);
+    match acks.as_ref().and_then(Ack::read) {
+        Some(Ack::Enable { .. }) => return Verdict::Count,
+        Some(Ack::Request) => return Verdict::TellCount,
+        Some(Ack::Answer(_) | Ack::Enabled { .. } | Ack::Resume { .. } | Ack::Resumed { .. } | Ack::Failed(_))
+        | None => (),
     }
     let text = format!("<{}/> is not a stanza", root.name);
     Verdict::Error(StreamError::new(StreamCondition::UnsupportedStanzaType, text))

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::acks::TooHigh;
+use crate::acks::{TooHigh, news};
 use crate::mux::Slot;
 
 /// Copies kept at most where nobody acknowledges: at 200 bytes a stanza the bytes below are reached first.
@@ -114,9 +114,8 @@ impl SentCopies {
     /// How many of the copies a count of the peer's stands for.
     fn up_to(&self, h: u32) -> Result<usize, TooHigh> {
         #[expect(clippy::cast_possible_truncation, reason = "counted modulo 2^32")]
-        let (before, sent) = ((self.first - 1) as u32, self.count() as u32);
-        let arrived = h.wrapping_sub(before) as usize;
-        if arrived > self.copies.len() { Err(TooHigh { h, sent }) } else { Ok(arrived) }
+        let acknowledged = (self.first - 1) as u32;
+        news(h, acknowledged, self.copies.len())
     }
 
     /// How many stanzas were written so far.

@@ -150,16 +150,12 @@ impl HostStream {
                 if self.sm.before.as_ref().is_some_and(|counts| counts.id.as_ref() == Some(&previd)) =>
             {
                 self.count_on(now, h, None, out);
-                for stanza in std::mem::take(&mut self.sm.own_waiting) {
-                    self.push_own(stanza);
-                }
+                self.push_own_waiting();
             }
             (Counting::Resuming, Ack::Failed(_)) => {
                 self.sm.resuming = None;
                 self.sm.state = self.enable(now, out);
-                for stanza in std::mem::take(&mut self.sm.own_waiting) {
-                    self.push_own(stanza);
-                }
+                self.push_own_waiting();
                 self.pairs_settled(now, out);
             }
             (Counting::Enabling, Ack::Failed(_)) => {
@@ -201,8 +197,14 @@ impl HostStream {
     pub(super) fn is_not_counted(&mut self, now: Now, out: &mut Out) {
         self.sm.state = Counting::Off;
         self.lose_session(now, out);
-        self.see_to_gate();
         self.pairs_settled(now, out);
+    }
+
+    /// Stanzas of our own have numbers from now on.
+    fn push_own_waiting(&mut self) {
+        for stanza in std::mem::take(&mut self.sm.own_waiting) {
+            self.push_own(stanza);
+        }
     }
 
     fn begin_counting(&mut self, now: Now, out: &mut Out) {

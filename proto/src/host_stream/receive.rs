@@ -98,8 +98,7 @@ impl HostStream {
 
     /// Which of our probes it answers, if it is an answer.
     fn answered(&self, stanza: &Stanza<'_>) -> Option<u64> {
-        let number = stanza.id()?.strip_prefix('p')?.parse().ok()?;
-        (1..=self.pings).contains(&number).then_some(number)
+        host_iq::ping_of(stanza).filter(|number| (1..=self.pings).contains(number))
     }
 
     fn stanza_of_no_pair(&mut self, bytes: &[u8], stanza: &Stanza<'_>, out: &mut Out) {
