@@ -40,6 +40,7 @@ local advice = {
 
 local link;             -- the one link: being dialled, negotiated, up or closing; nil between attempts
 local retry;            -- timer of the next attempt
+local patience;         -- timer since the link was up last
 local failures = 0;     -- attempts since the last steady link
 local refused = 0;      -- stanzas turned away since the link was last up
 local no_acks = false;  -- the router knows no acknowledgements
@@ -142,7 +143,9 @@ end
 
 -- The router has taken so many stanzas of this link.
 local function acknowledged(session, h)
-	for _ = session.acknowledged + 1, h do shift(); end
+	for _ = session.acknowledged + 1, h do
+		if not shift() then break; end
+	end
 	session.acknowledged = math.max(session.acknowledged, h);
 end
 
@@ -209,7 +212,10 @@ local function ended(session, reason)
 	module:log(reason == reported and "debug" or "warn", "%s", text);
 	reported = reason;
 	retry = module:add_timer(session.redial and 0 or delay, dial);
-	module:add_timer(unacknowledged_seconds, give_up_pending);
+	if session.authenticated then
+		if patience then patience:stop(); end
+		patience = module:add_timer(unacknowledged_seconds, give_up_pending);
+	end
 end
 
 -- Ends the stream in good order, and the connection when the router has ended its own.

@@ -266,15 +266,13 @@ impl<O> Mux<O> {
     /// Takes what was never written of what waits for a pair.
     pub(crate) fn take_unwritten(&mut self, slot: Slot) -> Vec<Parcel<O>> {
         let queue = &mut self.queues[slot as usize];
-        let (kept, taken): (VecDeque<_>, Vec<_>) = {
-            let (written, unwritten): (Vec<_>, Vec<_>) = queue.parcels.drain(..).partition(|parcel| parcel.written);
-            (written.into(), unwritten)
-        };
-        queue.parcels = kept;
-        let bytes: usize = taken.iter().map(Parcel::cost).sum();
+        let (written, unwritten): (VecDeque<_>, VecDeque<_>) =
+            queue.parcels.drain(..).partition(|parcel| parcel.written);
+        queue.parcels = written;
+        let bytes: usize = unwritten.iter().map(Parcel::cost).sum();
         queue.bytes -= bytes;
         self.bytes -= bytes;
-        taken
+        unwritten.into()
     }
 
     /// Takes what has waited for a pair for `wait` or longer.
