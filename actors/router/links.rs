@@ -165,7 +165,7 @@ impl Handler<LinkChosen> for Router {
 
     fn handle(&mut self, LinkChosen(id): LinkChosen, ctx: &mut Self::Context) {
         let Some(peer) = self.links.get(&id).map(|entry| entry.peer.clone()) else { return };
-        let actions = self.hosts.get_mut(&peer).map(|host| host.choice.peer_chose(id));
+        let actions = self.hosts.get_mut(&peer).map(|host| host.choice.peer_chose(now().instant, id));
         self.act(&peer, actions.unwrap_or_default(), ctx);
     }
 }

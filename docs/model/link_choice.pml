@@ -3,7 +3,8 @@
  * Host 0 has the smaller name and decides. Both may dial, at once and again whenever they have nothing. A link may
  * die, once in all: what is sent on it vanishes, and one host or both see it end. A probe is answered in time unless the link is dead; with -DSLOW it may be late at any time.
  *
- * Leave a rule out with -DNO_PROBE (a newcomer is always closed) or -DNO_DECIDER (each host chooses for itself).
+ * Leave a rule out with -DNO_PROBE (a newcomer is always closed), -DNO_DECIDER (each host chooses for itself) or
+ * -DNO_DOUBT (the host that does not decide believes every <chosen/> at once).
  */
 mtype = { chosen, ping, pong, close };
 #ifndef LINKS
@@ -21,6 +22,7 @@ Links ready[2];                      /* authenticated, waits for <chosen/> */
 byte uses[2];                        /* the chosen link */
 byte dialling[2];
 byte newcomer;                       /* probing: the link that takes over if the chosen one is silent */
+byte heard;                          /* the same at host 1: <chosen/> came on it while another is in use */
 
 #define other(h) (1 - (h))
 #define some_ready(h) (ready[h].is[1] || ready[h].is[2] || ready[h].is[3] || ready[h].is[4] || ready[h].is[5])
@@ -66,12 +68,14 @@ inline has_ended(h, l) {
 	opening[h].is[l] = false;
 	if :: dialling[h] == l -> dialling[h] = 0 :: else fi;
 	if :: h == 0 && newcomer == l -> newcomer = 0 :: else fi;
+	if :: h == 1 && heard == l -> heard = 0 :: else fi;
 	if
 	:: uses[h] == l ->
 		uses[h] = 0;
 		if
 		:: h == 0 && newcomer != 0 -> i = newcomer; newcomer = 0; choose(i)
 		:: h == 0 && newcomer == 0 && some_ready(0) -> select_ready(); choose(i)
+		:: h == 1 && heard != 0 -> uses[1] = heard; heard = 0
 		:: else
 		fi
 	:: else
@@ -85,14 +89,25 @@ inline take(h, l) {
 	if
 	:: what == chosen && uses[h] != l ->
 		ready[h].is[l] = false;
+#ifdef NO_DOUBT
 		if :: uses[h] != 0 -> say(h, uses[h], close) :: else fi;
 		uses[h] = l
+#else
+		if
+		:: uses[h] == 0 -> uses[h] = l
+		:: uses[h] != 0 ->
+			if :: heard != 0 -> say(h, heard, close) :: else fi;
+			heard = l;
+			say(h, uses[h], ping)
+		fi
+#endif
 	:: what == chosen && uses[h] == l
 	:: what == ping -> say(h, l, pong)
 	:: what == pong ->
 		if
 		:: h == 0 && newcomer != 0 && uses[0] == l ->
 			i = newcomer; newcomer = 0; ready[0].is[i] = false; say(0, i, close)
+		:: h == 1 && heard != 0 && uses[1] == l -> i = heard; heard = 0; say(1, i, close)
 		:: else
 		fi
 	:: what == close -> has_ended(h, l)
@@ -124,6 +139,7 @@ end:	do
 #else
 	:: atomic { h == 0 && newcomer != 0 && dead[uses[0]] -> i = newcomer; newcomer = 0; choose(i) }
 #endif
+	:: atomic { h == 1 && heard != 0 && dead[uses[1]] -> uses[1] = heard; heard = 0 }
 	od
 }
 

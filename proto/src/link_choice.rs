@@ -178,9 +178,9 @@ impl LinkChoice {
 
     fn choose(&mut self, link: LinkId) -> Vec<LinkAction> {
         self.forget(link);
-        let before = self.chosen.replace(link);
-        let drop = before.map(LinkAction::Drop);
-        drop.into_iter().chain([LinkAction::Choose(link), LinkAction::Use(link)]).collect()
+        let drop = self.chosen.replace(link).map(LinkAction::Drop);
+        let choose = self.decides.then_some(LinkAction::Choose(link));
+        drop.into_iter().chain(choose).chain([LinkAction::Use(link)]).collect()
     }
 
     fn forget(&mut self, link: LinkId) {
@@ -188,13 +188,18 @@ impl LinkChoice {
     }
 
     /// The peer, which decides, chose a link.
-    pub fn peer_chose(&mut self, link: LinkId) -> Vec<LinkAction> {
+    ///
+    /// Where another one is chosen, the word may be an old one that was long on its way: the chosen link is asked
+    /// whether it is alive first.
+    pub fn peer_chose(&mut self, now: Instant, link: LinkId) -> Vec<LinkAction> {
         if self.decides || self.chosen == Some(link) {
             return Vec::new();
         }
         self.forget(link);
-        let before = self.chosen.replace(link);
-        before.map(LinkAction::Drop).into_iter().chain([LinkAction::Use(link)]).collect()
+        let Some(chosen) = self.chosen else { return self.choose(link) };
+        let before = self.probing.replace(Probing { newcomer: link, until: now + PROBE_WAIT });
+        let older = before.filter(|before| before.newcomer != link).map(|before| LinkAction::Drop(before.newcomer));
+        older.into_iter().chain([LinkAction::Probe(chosen)]).collect()
     }
 
     /// A link gave a sign of life.
@@ -217,8 +222,9 @@ impl LinkChoice {
             return Vec::new();
         }
         self.chosen = None;
-        let newcomer = self.probing.take().map(|probing| probing.newcomer).or_else(|| self.ready.first().copied());
-        newcomer.filter(|_| self.decides).map_or_else(Vec::new, |newcomer| self.choose(newcomer))
+        let newcomer = self.probing.take().map(|probing| probing.newcomer);
+        let next = newcomer.or_else(|| self.ready.first().copied().filter(|_| self.decides));
+        next.map_or_else(Vec::new, |next| self.choose(next))
     }
 
     /// When [`Self::handle_timeout`] is to be called.
@@ -255,7 +261,7 @@ mod tests {
         assert_eq!(a.ready(now, 1, true), [LinkAction::Choose(1), LinkAction::Use(1)]);
         assert_eq!(b.ready(now, 2, true), [], "the larger name waits");
         assert_eq!(b.ready(now, 1, false), []);
-        assert_eq!(b.peer_chose(1), [LinkAction::Use(1)]);
+        assert_eq!(b.peer_chose(now, 1), [LinkAction::Use(1)]);
         assert_eq!(a.ready(now, 2, false), [LinkAction::Probe(1)]);
         assert_eq!(a.alive(1), [LinkAction::CloseConflict(2)]);
         assert_eq!((a.ended(2), b.ended(2)), (vec![], vec![]));
@@ -269,7 +275,7 @@ mod tests {
         let last = READY_LINKS as LinkId;
         assert!((1..=last).all(|link| b.ready(now, link, false).is_empty()));
         assert_eq!(b.ready(now, last + 1, false), [LinkAction::CloseConflict(1)]);
-        assert_eq!(b.peer_chose(2), [LinkAction::Use(2)]);
+        assert_eq!(b.peer_chose(now, 2), [LinkAction::Use(2)]);
         assert_eq!(b.ready(now, last + 2, false), [], "a chosen link does not wait");
         assert_eq!(b.ready(now, last + 3, false), [LinkAction::CloseConflict(3)]);
         assert_eq!(b.chosen(), Some(2));
@@ -284,8 +290,23 @@ mod tests {
         assert_eq!(a.handle_timeout(now), [], "not yet");
         let late = now + PROBE_WAIT;
         assert_eq!(a.handle_timeout(late), [LinkAction::Drop(1), LinkAction::Choose(2), LinkAction::Use(2)]);
-        b.peer_chose(1);
-        assert_eq!(b.peer_chose(2), [LinkAction::Drop(1), LinkAction::Use(2)]);
+        b.peer_chose(now, 1);
+        assert_eq!(b.peer_chose(now, 2), [LinkAction::Probe(1)]);
+        assert_eq!(b.handle_timeout(late), [LinkAction::Drop(1), LinkAction::Use(2)]);
+    }
+
+    /// It was said before the chosen link was chosen, on a connection that the peer has given up since.
+    #[test]
+    fn a_word_that_was_long_on_its_way_replaces_no_living_link() {
+        let now = Now::origin().instant;
+        let mut b = choice("b.isp", "a.isp");
+        b.peer_chose(now, 1);
+        assert_eq!(b.peer_chose(now, 2), [LinkAction::Probe(1)]);
+        assert_eq!(b.alive(1), [LinkAction::CloseConflict(2)]);
+        assert_eq!(b.chosen(), Some(1));
+        b.peer_chose(now, 3);
+        assert_eq!(b.peer_chose(now, 4), [LinkAction::Drop(3), LinkAction::Probe(1)]);
+        assert_eq!(b.ended(1), [LinkAction::Use(4)], "the peer has given the other one up");
     }
 
     #[test]

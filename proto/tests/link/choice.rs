@@ -107,7 +107,7 @@ fn two_dials_at_once_end_with_one_link_and_no_stanza_lost() {
     links[0].mine.act(now, |stream, out| stream.probe(out));
     links[0].run();
     assert_eq!((links[0].other.chosen, links[0].mine.alive), (1, 1));
-    assert_eq!(other.peer_chose(0), [LinkAction::Use(0)]);
+    assert_eq!(other.peer_chose(now.instant, 0), [LinkAction::Use(0)]);
     assert_eq!(mine.alive(0), [LinkAction::CloseConflict(1)]);
     assert_eq!((mine.ended(1), other.ended(1)), (vec![], vec![]));
     assert_eq!((mine.chosen(), other.chosen()), (Some(0), Some(0)));
