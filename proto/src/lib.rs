@@ -6,6 +6,8 @@
 pub mod acks;
 pub mod activation;
 mod back_off;
+#[doc(hidden)]
+pub mod broken;
 pub mod checker;
 pub mod classic;
 pub mod component;

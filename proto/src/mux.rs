@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
+use crate::broken::{self, Fault};
+
 /// Bytes that a pair may send before the next one's turn: a TLS record, so that turns do not cut
 /// records and a batch of one pair stays together.
 const QUANTUM: usize = 16 << 10;
@@ -184,7 +186,8 @@ impl<O> Mux<O> {
         let parcel = Parcel { bytes, origin, since, retried, seq, written };
         let cost = parcel.cost();
         let queue = &mut self.queues[slot as usize];
-        if queue.bytes + cost > self.pair_limit || self.bytes + cost > self.total_limit {
+        let is_full = queue.bytes + cost > self.pair_limit || self.bytes + cost > self.total_limit;
+        if is_full && !broken::has(Fault::NoBound) {
             return Err(QueueFull(parcel));
         }
         queue.parcels.push_back(parcel);
@@ -204,6 +207,7 @@ impl<O> Mux<O> {
         let cost = parcel.cost();
         let queue = &mut self.queues[slot as usize];
         let place = queue.parcels.partition_point(|before| before.seq < seq);
+        let place = if broken::has(Fault::AgainGoesLast) { queue.parcels.len() } else { place };
         queue.parcels.insert(place, parcel);
         self.grown(slot, cost);
     }

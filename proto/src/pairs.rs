@@ -1,6 +1,6 @@
 //! The pairs of one link: what is left of a pair when its actor is parked.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
 
 use crate::activation::Proven;
@@ -34,6 +34,10 @@ pub struct PairRecord {
     pub(crate) moved: bool,
     /// Stanzas may be under way to its slot: it was open once.
     pub(crate) was_open: bool,
+    /// The number of the last stanza that was written for it in this session.
+    pub(crate) last_sent: u64,
+    /// It may send once this ping is answered: then the peer has handed back what was under way.
+    pub(crate) opens_behind: Option<u64>,
 }
 
 /// An activation in force.
@@ -132,7 +136,14 @@ impl PairRecord {
             last_error: None,
             moved: false,
             was_open: false,
+            last_sent: 0,
+            opens_behind: None,
         }
+    }
+
+    /// Whether stanzas of the pair may be sent: we know that it is active, or that the peer will before it reads them.
+    pub(crate) fn may_send(&self) -> bool {
+        self.active.is_some() || matches!(self.run, Some(Run::Activating(..)))
     }
 
     /// Whether the record is only a question of the peer's that came to nothing.
@@ -202,7 +213,7 @@ impl Pairs {
     }
 
     /// The link has ended: no run goes on, and what was active can be resumed on the next one.
-    pub(crate) fn put_to_sleep(&mut self, asleep: &mut HashMap<[u8; 16], (Slot, Active)>) {
+    pub(crate) fn put_to_sleep(&mut self, asleep: &mut BTreeMap<[u8; 16], (Slot, Active)>) {
         self.by_aid.clear();
         asleep.retain(|_, (slot, _)| self.records[*slot as usize].active.is_none());
         for (slot, record) in (0..).zip(&mut self.records) {
@@ -211,6 +222,11 @@ impl Pairs {
                 asleep.insert(active.proven.resume_id, (slot, active));
             }
         }
+    }
+
+    /// The stanzas of another session are counted anew.
+    pub(crate) fn forget_numbers(&mut self) {
+        self.records.iter_mut().for_each(|record| record.last_sent = 0);
     }
 
     /// The record in `slot`.

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use crate::acks::{TooHigh, news};
+use crate::broken::{self, Fault};
 use crate::mux::Slot;
 
 /// Copies kept at most where nobody acknowledges: at 200 bytes a stanza the bytes below are reached first.
@@ -93,6 +94,7 @@ impl SentCopies {
     /// As [`Self::acknowledge`].
     pub(crate) fn rewind(&mut self, h: u32) -> Result<Vec<Sent>, TooHigh> {
         let arrived = self.up_to(h)?;
+        let arrived = if broken::has(Fault::ArrivedGoesAgain) { 0 } else { arrived };
         let again: Vec<Sent> = self.copies.drain(arrived..).flatten().collect();
         self.bytes -= again.iter().map(|sent| sent.bytes.len()).sum::<usize>();
         Ok(again)
@@ -122,6 +124,12 @@ impl SentCopies {
     #[must_use]
     pub fn count(&self) -> u64 {
         self.first - 1 + self.copies.len() as u64
+    }
+
+    /// Whether stanza `n` is neither acknowledged, nor handed back, nor forgotten.
+    pub(crate) fn is_under_way(&self, n: u64) -> bool {
+        let index = n.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
+        index.and_then(|index| self.copies.get(index)).is_some_and(Option::is_some)
     }
 
     /// How many wait to be acknowledged, or for the bound.

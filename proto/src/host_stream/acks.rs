@@ -117,7 +117,8 @@ impl HostStream {
     }
 
     /// The peer has answered our ping `number`: what was said before it was read.
-    pub(super) fn ping_answered(&mut self, number: u64) {
+    pub(super) fn ping_answered(&mut self, number: u64, out: &mut Out) {
+        self.open_behind(number, out);
         if let Some((_, count)) = self.sm.asking.reports.take_if(|(ping, _)| *ping == number) {
             self.sm.counts.taken.reports_read(count);
         }
@@ -219,7 +220,7 @@ impl HostStream {
         let unread = self.sm.counts.taken.unread_reports();
         if unread > 0 && self.sm.asking.reports.is_none() && self.is_counted() {
             self.probe(out);
-            self.sm.asking.reports = Some((self.pings, unread));
+            self.sm.asking.reports = Some((self.pings.count, unread));
         }
     }
 

@@ -7,11 +7,12 @@ use zeroize::Zeroizing;
 use super::timers::Timer;
 use super::{Action, HostStream, Out, PairChange};
 use crate::activation::Proven;
+use crate::broken::{self, Fault};
 use crate::control::{About, Activate, Aid, Control, DeactivateReason, Request, Response};
 use crate::crypto::ActivationKey;
 use crate::domain_pair::{Failure, PairAction, PairEvent, SaidBy};
 use crate::identities::Answer;
-use crate::limits::{ACTIVATION_TIMEOUT, BUSY_SECONDS, CONCURRENT_RUNS, PENDING_ACTIVATIONS};
+use crate::limits::{ACTIVATION_TIMEOUT, BUSY_SECONDS, CONCURRENT_RUNS, FIRST_RENEWAL, PENDING_ACTIVATIONS};
 use crate::mux::Slot;
 use crate::now::Now;
 use crate::pair::Pair;
@@ -147,7 +148,8 @@ impl HostStream {
         let record = self.pairs.get_mut(slot);
         record.was_open = true;
         record.moved = false;
-        if !self.held.contains(&record.pair.remote) {
+        let held = self.held.contains(&record.pair.remote);
+        if !self.opens_later(slot, resumed, out) && !held {
             self.mux.open(slot);
         }
         out.actions.push(Action::RouteUp { slot, resumed });
@@ -213,7 +215,7 @@ impl HostStream {
     fn renewal(&mut self, life: Duration, initiated: bool) -> Duration {
         let mut jitter = [0];
         (self.random)(&mut jitter);
-        let share = if initiated { 0.80 + 0.10 * f64::from(jitter[0]) / 255.0 } else { 0.97 };
+        let share = if initiated { FIRST_RENEWAL + 0.10 * f64::from(jitter[0]) / 255.0 } else { 0.97 };
         life.mul_f64(share)
     }
 
@@ -228,8 +230,10 @@ impl HostStream {
     fn forget_active(&mut self, slot: Slot) -> Option<Active> {
         let active = self.pairs.get_mut(slot).active.take()?;
         self.pairs.forget_aid(&active.aid);
-        self.timers.clear(slot, Timer::Renew);
-        self.timers.clear(slot, Timer::Expire);
+        if !broken::has(Fault::TimersStay) {
+            self.timers.clear(slot, Timer::Renew);
+            self.timers.clear(slot, Timer::Expire);
+        }
         Some(active)
     }
 

@@ -14,13 +14,14 @@ use crate::limits::HELD_DOMAINS;
 use crate::mux::Slot;
 use crate::name::Name;
 use crate::now::Now;
-use crate::pairs::{PairRecord, Run};
+use crate::pairs::PairRecord;
 use crate::refusal::Refusal;
 use crate::stream_error::{Condition, StreamError};
 
 impl HostStream {
     pub(super) fn control_arrived(&mut self, now: Now, element: &Element, out: &mut Out) {
-        if self.chosen && self.sm.state == Counting::Listening && element.name() != "resume-pairs" {
+        let says_first = self.sm.refused || element.name() == "resume-pairs";
+        if self.chosen && self.sm.state == Counting::Listening && !says_first {
             // Who counts says so first.
             self.is_not_counted(now, out);
         }
@@ -160,10 +161,8 @@ impl HostStream {
 
     /// The slots of all pairs with a domain of the peer's that could send if it were not held.
     fn usable_slots_to(&self, domain: &Name) -> Vec<Slot> {
-        let to = |(slot, record): (Slot, &PairRecord)| {
-            let usable = record.active.is_some() || matches!(record.run, Some(Run::Activating(..)));
-            usable.then_some(slot)
-        };
+        let to =
+            |(slot, record): (Slot, &PairRecord)| (record.may_send() && record.opens_behind.is_none()).then_some(slot);
         self.pairs.with_remote(domain).filter_map(to).collect()
     }
 }

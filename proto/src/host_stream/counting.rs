@@ -7,6 +7,7 @@ use super::session::{Counting, Counts, Session};
 use super::timers::Timer;
 use super::{Action, HostStream, Out, Role};
 use crate::acks::Ack;
+use crate::broken::{self, Fault};
 use crate::control::Control;
 use crate::limits::{LISTEN_WAIT, RESUME_WAIT, SESSION_LIFE};
 use crate::mux::{Again, Mux, Slot};
@@ -189,7 +190,10 @@ impl HostStream {
                 self.sm.resuming = Some(Resuming::listening(now.instant + RESUME_WAIT));
                 self.count_on(now, h, Some(&resumed), out);
             }
-            Some(_) | None => self.say(&Ack::Failed(Condition::ItemNotFound), out),
+            Some(_) | None => {
+                self.sm.refused = true;
+                self.say(&Ack::Failed(Condition::ItemNotFound), out);
+            }
         }
     }
 
@@ -252,21 +256,27 @@ impl HostStream {
     /// The peer does not know the session any more: nobody can tell what has arrived of it.
     fn lose_session(&mut self, now: Now, out: &mut Out) {
         self.sm.asleep.clear();
+        self.pings.forget_numbers();
         if let Some(mut counts) = self.sm.before.take() {
             let again = counts.copies.take_all();
             let in_doubt = again.iter().filter(|sent| sent.slot.is_some()).count();
+            let in_doubt = if broken::has(Fault::DoubtIsHidden) { 0 } else { in_doubt };
             out.actions.push(Action::SessionLost { in_doubt });
+            self.pairs.forget_numbers();
             self.queue_again(now, again, out);
         }
     }
 
     fn queue_again(&mut self, now: Now, again: Vec<Sent>, out: &mut Out) {
         for Sent { slot, bytes, retried, seq } in again {
-            if let Some(slot) = slot {
+            if let Some(slot) = slot.filter(|_| !broken::has(Fault::LostGoesNot)) {
                 if self.pairs.get(slot).moved {
                     out.actions.push(Action::Reroute(bytes));
                     continue;
                 }
+                let written = self.sent();
+                let record = self.pairs.get_mut(slot);
+                record.last_sent = record.last_sent.min(written);
                 self.mux.push_again(slot, Again { bytes, seq, retried }, (), now.instant);
                 self.watch_queue(slot);
             }

@@ -8,6 +8,7 @@ mod acks;
 mod activation;
 mod control;
 mod counting;
+mod opening;
 mod operator;
 mod out;
 mod receive;
@@ -40,7 +41,8 @@ use crate::traffic::Traffic;
 use crate::transcript::Exporter;
 use crate::way::Policies;
 
-use session::Sm;
+use opening::Pings;
+use session::{Counting, Sm};
 use timers::Timers;
 
 pub use out::{Action, Delivery, IdentityQuestion, Out, PairChange};
@@ -96,7 +98,7 @@ pub struct HostStream {
     questions: Budget,
     incoming: Traffic,
     outgoing: Traffic,
-    pings: u64,
+    pings: Pings,
     held: HashSet<Name>,
     peer_lang: Option<String>,
 }
@@ -139,7 +141,7 @@ impl HostStream {
             their_runs: 0,
             incoming: Traffic::default(),
             outgoing: Traffic::default(),
-            pings: 0,
+            pings: Pings::default(),
             held: HashSet::new(),
             peer_lang,
         }
@@ -285,11 +287,13 @@ impl HostStream {
     pub fn fill(&mut self, now: Now, out: &mut BytesMut, room: usize) {
         let Self { mux, pairs, outgoing, sm: Sm { counts, asking, .. }, .. } = self;
         mux.fill(out, room, |slot, parcel| {
-            pairs.get_mut(slot).stanzas_out += 1;
             outgoing.count(&parcel.bytes);
             asking.wrote(parcel.bytes.len());
             let Parcel { bytes, retried, seq, .. } = parcel;
             counts.copies.push(Sent { slot: Some(slot), bytes, retried, seq });
+            let record = pairs.get_mut(slot);
+            record.stanzas_out += 1;
+            record.last_sent = counts.copies.count();
         });
         self.ask_behind(now, out);
         self.see_to_gate();
@@ -308,7 +312,7 @@ impl HostStream {
         if std::mem::replace(&mut self.closing, true) {
             return;
         }
-        if self.is_counted() {
+        if self.sm.state == Counting::On {
             // What comes from now on is not taken: the peer sends it again on the next link.
             self.sm.counts.taken.take_over_all();
             let answer = Ack::Answer(self.sm.counts.taken.answer());

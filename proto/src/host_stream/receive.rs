@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::session::Counting;
 use super::{Action, Delivery, HostStream, Out};
 use crate::acks::{self, Ack};
+use crate::broken::{self, Fault};
 use crate::checker::{Root, Scope, is_white};
 use crate::control::{NAMESPACE, UndeliveredReason};
 use crate::element::Element;
@@ -74,11 +75,14 @@ impl HostStream {
         let (Some(slot), Some(entry), false) = (found, self.config.hosted.entry(to), self.is_answer(stanza)) else {
             return self.stanza_of_no_pair(bytes, stanza, out);
         };
-        let record = self.pairs.get_mut(slot);
-        if record.active.as_ref().is_none_or(|active| active.expires <= now.unix) {
+        let active = self.pairs.get(slot).active.as_ref();
+        let is_over = active.is_none_or(|active| active.expires <= now.unix);
+        if is_over && !broken::has(Fault::InactiveIsTaken) {
+            // Also where the wall clock was ahead of the timer: what is handed back belongs to no activation.
+            self.expire(now, slot, out);
             return self.stanza_of_no_pair(bytes, stanza, out);
         }
-        record.stanzas_in += 1;
+        self.pairs.get_mut(slot).stanzas_in += 1;
         let n = self.sm.counts.taken.count();
         if self.is_counted() {
             self.sm.counts.taken.handed_over(entry, bytes.len(), now.instant);
@@ -98,7 +102,7 @@ impl HostStream {
 
     /// Which of our probes it answers, if it is an answer.
     fn answered(&self, stanza: &Stanza<'_>) -> Option<u64> {
-        host_iq::ping_of(stanza).filter(|number| (1..=self.pings).contains(number))
+        host_iq::ping_of(stanza).filter(|number| (1..=self.pings.count).contains(number))
     }
 
     fn stanza_of_no_pair(&mut self, bytes: &[u8], stanza: &Stanza<'_>, out: &mut Out) {
@@ -118,7 +122,7 @@ impl HostStream {
     fn host_stanza(&mut self, bytes: &[u8], stanza: &Stanza<'_>, out: &mut Out) {
         if host_iq::is_answer(stanza) {
             if let Some(number) = self.answered(stanza) {
-                self.ping_answered(number);
+                self.ping_answered(number, out);
             }
             out.actions.push(Action::Alive);
         } else if let Some(answer) = host_iq::answer(bytes, stanza) {
@@ -129,8 +133,9 @@ impl HostStream {
 
     /// Asks whether the peer is alive (XEP-0199); [`Action::Alive`] is the answer.
     pub fn probe(&mut self, out: &mut Out) {
-        self.pings += 1;
-        self.push_own(host_iq::ping(&self.config.host, &self.peer, self.pings));
+        self.pings.count += 1;
+        self.push_own(host_iq::ping(&self.config.host, &self.peer, self.pings.count));
+        self.pings.written = self.sent();
         out.actions.push(Action::Write);
     }
 

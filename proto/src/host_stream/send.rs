@@ -102,7 +102,8 @@ impl HostStream {
     /// Asks for a pair that stanzas wait for, unless a pause or a hold says otherwise.
     pub(super) fn want(&mut self, now: Now, slot: Slot, out: &mut Out) {
         let record = self.pairs.get(slot);
-        if self.held.contains(&record.pair.remote) && record.active.is_some() {
+        let is_kept = self.held.contains(&record.pair.remote) || record.opens_behind.is_some();
+        if is_kept && record.active.is_some() {
             return;
         }
         if !self.allows(&record.pair) {

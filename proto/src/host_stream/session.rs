@@ -4,7 +4,7 @@
 //! pairs that were active, and send again what did not arrive. Who has lost the session begins another,
 //! and what is unacknowledged of the old one is in doubt.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -66,6 +66,8 @@ pub(super) struct Sm {
     pub(super) resuming: Option<Resuming>,
     /// We were dialled: the peer says by then what it wants.
     pub(super) listens_until: Option<Instant>,
+    /// The peer wanted to resume a session that is not known here: it counts, and says so again.
+    pub(super) refused: bool,
     /// Stanzas of ours that were written before counting began.
     pub(super) before_enable: u64,
     pub(super) asking: Asking,
@@ -85,6 +87,7 @@ impl Sm {
             asleep: Asleep::new(),
             resuming: None,
             listens_until: None,
+            refused: false,
             before_enable: 0,
             asking: Asking::new(now.instant),
             own_waiting: Vec::new(),
@@ -126,7 +129,7 @@ pub struct Session {
 }
 
 /// Activations that can be resumed, by their resumption id.
-pub(super) type Asleep = HashMap<[u8; 16], (Slot, Active)>;
+pub(super) type Asleep = BTreeMap<[u8; 16], (Slot, Active)>;
 
 impl Session {
     /// Stanzas that were sent and not acknowledged.

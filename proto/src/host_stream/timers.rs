@@ -1,12 +1,12 @@
 //! Every time-out of a host stream: one ordered set, so that the actor needs one timer.
 
 use std::collections::{BTreeSet, HashMap};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Action, HostStream, Out, PairChange};
 use crate::control::{About, Control, DeactivateReason};
 use crate::domain_pair::{Failure, SaidBy};
-use crate::limits::BUSY_SECONDS;
+use crate::limits::{BUSY_SECONDS, FIRST_RENEWAL};
 use crate::mux::Slot;
 use crate::now::Now;
 use crate::refusal::Refusal;
@@ -46,6 +46,10 @@ impl Timers {
         if let Some(at) = self.set.remove(&(slot, timer)) {
             self.due.remove(&(at, slot, timer));
         }
+    }
+
+    fn is_set(&self, slot: Slot, timer: Timer) -> bool {
+        self.set.contains_key(&(slot, timer))
     }
 
     pub(super) fn first(&self) -> Option<Instant> {
@@ -107,14 +111,19 @@ impl HostStream {
         }
     }
 
-    /// The end of the activation is set now, so that a pair that rests has one time-out.
+    /// The end of the activation is set now, so that a pair that rests has one time-out. A wall clock that was set
+    /// back meanwhile does not put it off.
     fn renew(&mut self, now: Now, slot: Slot, out: &mut Out) {
         let Some(active) = &self.pairs.get(slot).active else { return };
-        self.timers.set(now.at_unix(active.expires), slot, Timer::Expire);
+        if !self.timers.is_set(slot, Timer::Expire) {
+            let life = Duration::from_secs(active.expires.saturating_sub(active.since));
+            let end = now.at_unix(active.expires).min(now.instant + life.mul_f64(1.0 - FIRST_RENEWAL));
+            self.timers.set(end, slot, Timer::Expire);
+        }
         self.queue_run(now, slot, out);
     }
 
-    fn expire(&mut self, now: Now, slot: Slot, out: &mut Out) {
+    pub(super) fn expire(&mut self, now: Now, slot: Slot, out: &mut Out) {
         let Some(active) = &self.pairs.get(slot).active else { return };
         let (aid, reason) = (active.aid, DeactivateReason::Expired);
         let text = active.why_ended();

@@ -28,20 +28,15 @@ use heteronym_proto::transcript::Exporter;
 use heteronym_proto::way::{Policies, Policy};
 
 use crate::vault::{Certificate, Vault};
+pub(crate) use crate::vault::{UNIX, name};
 
 /// The host with the smaller name, which decides.
 pub(crate) const MINE: &str = "xmpp.my.isp";
 /// The other one.
 pub(crate) const OTHER: &str = "xmpp.other.isp";
-/// The wall clock at the start: an hour after midnight, so that no KEM key ends meanwhile.
-pub(crate) const UNIX: u64 = 1_795_305_600 + 3600;
 
 pub(crate) const HEADER: &[u8] =
     b"<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' version='1.0'>";
-
-pub(crate) fn name(text: &str) -> Name {
-    Name::parse(text).expect("a name")
-}
 
 pub(crate) fn pair(local: &str, remote: &str) -> Pair {
     Pair { local: name(local), remote: name(remote) }

@@ -432,3 +432,39 @@ fn a_hold_ends_with_its_link() {
     link.cut(OTHER);
     assert_eq!(link.other.bodies(), ["0"]);
 }
+
+/// The side that was dialled has lost its session, and asks for pairs before the other has begun a new one.
+#[test]
+fn who_was_refused_a_session_may_answer_before_it_begins_another() {
+    let mut link = Link::counted();
+    link.other.delivered.clear();
+    link.break_off(MINE);
+    link.other.session = None;
+    link.choose();
+    let said = link.lose(MINE);
+    let (chosen, resumes) = said.split_at(said.find("<resume ").expect("it wants to go on"));
+    link.other.hear(link.now, chosen);
+    link.other.send(link.now, THEIRS, "camoes.lit", "0");
+    // The answer to a question is on its way before the refusal is read.
+    let asks = link.other.says();
+    assert!(asks.contains("<identity-request "), "{asks}");
+    link.mine.hear(link.now, &asks);
+    link.other.hear(link.now, resumes);
+    link.run();
+    assert_eq!((&link.mine.closed, &link.other.closed), (&None, &None));
+    send(&mut link, 1..2);
+    link.advance(3 * SECOND);
+    assert_eq!((link.mine.bodies(), link.other.bodies()), (vec!["0"], vec!["1"]));
+    assert_eq!(link.mine.stream.unacknowledged(), 0, "both count");
+}
+
+/// A count means nothing before both have begun to count.
+#[test]
+fn a_link_that_ends_before_it_counts_says_no_count() {
+    let mut link = Link::not_chosen(Setup { role: Role::Dialled { counts: true }, ..Setup::mine() }, Setup::other());
+    link.choose();
+    link.mine.hear(link.now, "<iq from='xmpp.other.isp' to='xmpp.my.isp' type='result' id='p9'/>");
+    link.mine.act(link.now, |stream, out| stream.close(None, out));
+    let said = link.mine.says();
+    assert!(said.ends_with("</stream:stream>") && !said.contains("<a "), "{said}");
+}

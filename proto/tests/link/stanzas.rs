@@ -1,7 +1,7 @@
 //! Stanzas: what passes, what is handed back by number, and what its sender is told.
 
 use bytes::Bytes;
-use heteronym_proto::control::{Control, UndeliveredReason};
+use heteronym_proto::control::{Control, DeactivateReason, UndeliveredReason};
 use heteronym_proto::limits::CONTROL_BYTES;
 use heteronym_proto::stanza_error::Condition;
 use heteronym_proto::stream_error::Condition as StreamCondition;
@@ -227,7 +227,7 @@ fn a_pair_that_the_peer_forgot_is_proved_again_and_the_stanza_resent() {
     let slot = link.mine.stream.slot(&pair("saramago.lit", "pessoa.lit"));
     // The deactivation is lost, as if the peer had lost its state.
     link.mine.act(link.now, |stream, out| {
-        stream.deactivate(slot, heteronym_proto::control::DeactivateReason::Idle, out);
+        stream.deactivate(slot, DeactivateReason::Idle, out);
     });
     link.mine.says();
     for n in 0..3 {
@@ -452,5 +452,37 @@ fn an_activation_that_has_ended_takes_no_stanzas_even_before_its_timer() {
     let mut peer = active();
     peer.now = crate::bench::later(peer.now, std::time::Duration::from_secs(12 * 3600));
     peer.raw(&message("pessoa.lit", "saramago.lit", "late"));
-    assert_eq!(peer.control(), undelivered(1, UndeliveredReason::PairNotActive));
+    let controls = peer.controls();
+    assert!(matches!(controls[0], Control::Deactivate { reason: DeactivateReason::Expired, .. }), "{controls:?}");
+    assert_eq!(controls[1..], [undelivered(1, UndeliveredReason::PairNotActive)]);
+}
+
+/// A pair is deactivated while stanzas are under way, and active again before they are handed back: what is newer
+/// does not overtake them.
+#[test]
+fn what_is_newer_waits_for_what_is_under_way_when_a_pair_is_activated_afresh() {
+    let mut link = Link::counted();
+    let now = link.now;
+    let (ours, theirs) = ("saramago.lit", "pessoa.lit");
+    link.mine.delivered.clear();
+    link.other.send(now, theirs, ours, "0");
+    let under_way = link.other.says();
+    link.mine.act(now, |stream, out| {
+        let slot = stream.slot(&pair(ours, theirs));
+        stream.deactivate(slot, DeactivateReason::Idle, out);
+    });
+    link.mine.send(now, ours, theirs, "back");
+    // The run goes on, and "0" is still on its way.
+    while link.carry(MINE) {
+        let said = link.other.says();
+        if said.contains("<active ") {
+            assert!(!said.contains("<body>"), "{said}");
+            link.other.send(now, theirs, ours, "1");
+            assert!(!link.other.says().contains("<body>1<"), "it waits");
+            link.mine.hear(now, &under_way);
+        }
+        link.mine.hear(now, &said);
+    }
+    link.run();
+    assert_eq!(link.mine.bodies(), ["0", "1"]);
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use heteronym_proto::control::{About, Control};
+use heteronym_proto::now::Now;
 use heteronym_proto::refusal::Refusal;
 use heteronym_proto::stanza_error::Condition;
 use heteronym_proto::stream_error::{Condition as StreamCondition, StreamError};
@@ -339,4 +340,33 @@ fn a_pair_at_rest_has_one_timer_and_a_link_without_pairs_none() {
     link.other.act(link.now, |stream, out| stream.deactivate(slot, reason, out));
     link.run();
     assert_eq!((link.mine.stream.deadline(), link.other.stream.deadline()), (None, None));
+}
+
+/// The wall clock goes ahead of the timers, and comes back: what was handed back meanwhile is not overtaken.
+#[test]
+fn an_activation_that_the_clock_has_ended_is_over() {
+    let mut link = Link::counted();
+    let ahead = Now { unix: link.now.unix + 13 * 3600, ..link.now };
+    link.mine.delivered.clear();
+    link.other.send(link.now, "pessoa.lit", "saramago.lit", "0");
+    let said = link.other.says();
+    link.mine.hear(ahead, &said);
+    assert!(!link.mine.is_active("saramago.lit", "pessoa.lit"));
+    link.other.send(link.now, "pessoa.lit", "saramago.lit", "1");
+    link.run();
+    assert_eq!(link.mine.bodies(), ["0", "1"]);
+}
+
+/// Nor does one that goes back let an activation live longer.
+#[test]
+fn a_clock_that_is_set_back_does_not_put_the_end_off() {
+    let mut peer = Scripted::new();
+    peer.until_active("pessoa.lit", "saramago.lit", AID);
+    let begin = peer.now;
+    for (hours, is_active) in [(9, true), (11, true), (12, true), (15, false)] {
+        let later = crate::bench::later(begin, Duration::from_secs(hours * 3600));
+        peer.now = Now { unix: later.unix - 6 * 3600, ..later };
+        peer.side.timeout(peer.now);
+        assert_eq!(peer.side.is_active("saramago.lit", "pessoa.lit"), is_active, "after {hours} hours");
+    }
 }

@@ -14,10 +14,14 @@ use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use crate::bench::name;
-
-/// Seconds for which a test's certificate is valid, before and after [`crate::bench::UNIX`].
+/// The wall clock at the start: an hour after midnight, so that no KEM key ends meanwhile.
+pub(crate) const UNIX: u64 = 1_795_305_600 + 3600;
+/// Seconds for which a test's certificate is valid, before and after [`UNIX`].
 const VALIDITY: u64 = 90 * 24 * 3600;
+
+pub(crate) fn name(text: &str) -> Name {
+    Name::parse(text).expect("a name")
+}
 
 /// The keys of one host's domains, and what it thinks of others'.
 pub(crate) struct Vault {
@@ -46,7 +50,7 @@ pub(crate) struct Certificate {
 
 impl Certificate {
     pub(crate) fn new(domain: &str, key: KeyType) -> Self {
-        let (not_before, not_after) = (crate::bench::UNIX - VALIDITY, crate::bench::UNIX + VALIDITY);
+        let (not_before, not_after) = (UNIX - VALIDITY, UNIX + VALIDITY);
         Self { domain: name(domain), key, not_before, not_after, serial: 1 }
     }
 

@@ -1,0 +1,53 @@
+//! Faults that the simulation builds in, one at a time, to see that it notices them.
+//!
+//! Without the feature `broken`, which nothing but that test turns on, [`has`] is `false` and costs nothing.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// What is broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Fault {
+    /// What has arrived is sent again when a session goes on.
+    ArrivedGoesAgain = 1,
+    /// What has not arrived is not sent again.
+    LostGoesNot,
+    /// What is sent again goes behind what was never sent.
+    AgainGoesLast,
+    /// A pair that is activated afresh does not wait for what is under way.
+    NewOvertakes,
+    /// Stanzas are taken of pairs that are not active.
+    InactiveIsTaken,
+    /// Queues have no bound.
+    NoBound,
+    /// The time-outs of an activation outlive it.
+    TimersStay,
+    /// Stanzas that may have arrived are sent again, and nobody is told.
+    DoubtIsHidden,
+}
+
+impl Fault {
+    /// Each of them.
+    pub const ALL: [Self; 8] = [
+        Self::ArrivedGoesAgain,
+        Self::LostGoesNot,
+        Self::AgainGoesLast,
+        Self::NewOvertakes,
+        Self::InactiveIsTaken,
+        Self::NoBound,
+        Self::TimersStay,
+        Self::DoubtIsHidden,
+    ];
+}
+
+static BROKEN: AtomicU8 = AtomicU8::new(0);
+
+/// Builds a fault in, in place of the one before.
+pub fn build_in(fault: Fault) {
+    BROKEN.store(fault as u8, Ordering::Relaxed);
+}
+
+/// Whether this fault is built in.
+pub(crate) fn has(fault: Fault) -> bool {
+    cfg!(feature = "broken") && BROKEN.load(Ordering::Relaxed) == fault as u8
+}
