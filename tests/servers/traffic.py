@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 from collections import Counter
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import count, product
 from xml.parsers import expat
 
 COMPONENT = "jabber:component:accept"
@@ -25,16 +25,28 @@ class Stanza:
 
 @dataclass
 class Ledger:
-    """What was sent one way, and what came of it."""
+    """What was sent one way, and what came of it; what is sent to try the way is not counted."""
 
     sent: dict[str, Stanza] = field(default_factory=dict)
     delivered: list[tuple[str, float]] = field(default_factory=list)
     bounced: Counter[str] = field(default_factory=Counter)
+    tried: dict[str, Stanza] = field(default_factory=dict)
+    got_through: list[tuple[str, float]] = field(default_factory=list)
+
+    def arrives(self, name: str, at: float) -> None:
+        """One came to where it was sent."""
+        (self.got_through if name in self.tried else self.delivered).append((name, at))
+
+    def comes_back(self, name: str) -> None:
+        """An error for one came to its sender."""
+        if name not in self.tried:
+            self.bounced[name] += 1
 
     def outcomes(self) -> dict[str, int]:
         """Counts, by the words of the comparison."""
         delivered = Counter(name for name, _ in self.delivered)
         both = sum(1 for name in self.sent if delivered[name] and self.bounced[name])
+        neither = sum(1 for name in self.sent if not delivered[name] and not self.bounced[name])
         lost = len(self.lost())
         return {
             "sent": len(self.sent),
@@ -42,6 +54,7 @@ class Ledger:
             "bounced": sum(1 for name in self.sent if self.bounced[name]),
             "false bounce": both,
             "lost": lost,
+            "unread": neither - lost,
             "doubled": sum(count - 1 for count in delivered.values() if count > 1),
             "out of order": self._disorder(),
         }
@@ -76,15 +89,19 @@ class Ledger:
             last[pair] = max(number, last.get(pair, -1))
         return wrong
 
-    def flows_after(self, moment: float) -> float | None:
-        """Seconds from `moment` until something sent behind it arrived."""
-        later = (at for name, at in self.delivered if self._sent_at(name) >= moment)
-        first = next(later, None)
-        return None if first is None else first - moment
+    def flows_after(self, moment: float) -> dict[tuple[str, str], float]:
+        """Seconds from `moment` until something sent behind it arrived, for each pair."""
+        sent, first = self.sent | self.tried, dict[tuple[str, str], float]()
+        for name, at in (*self.delivered, *self.got_through):
+            stanza = sent.get(name)
+            if stanza is not None and stanza.at >= moment:
+                first[stanza.pair] = min(first.get(stanza.pair, at - moment), at - moment)
+        return first
 
-    def _sent_at(self, name: str) -> float:
-        stanza = self.sent.get(name)
-        return 0.0 if stanza is None else stanza.at
+    def rate(self) -> float:
+        """Stanzas a second that were sent."""
+        moments = [stanza.at for stanza in self.sent.values()]
+        return (len(moments) - 1) / (moments[-1] - moments[0]) if len(moments) > 1 else 0.0
 
 
 class Party:
@@ -110,7 +127,11 @@ class Party:
 
     def send(self, pair: tuple[str, str], number: int, size: int) -> bool:
         """One numbered stanza, if there is a link to send it on."""
-        return self.by_domain[pair[0]].send(pair, number, size)
+        return self.by_domain[pair[0]].send(f"{pair[0]}-{pair[1]}-{number}", pair, size)
+
+    def knock(self, pair: tuple[str, str], number: int) -> bool:
+        """One that only tries the way."""
+        return self.by_domain[pair[0]].send(f"try-{pair[0]}-{pair[1]}-{number}", pair, 0, True)
 
 
 class Component:
@@ -192,23 +213,31 @@ class Component:
             )
             writer.write(answer.encode())
         elif attributes.get("type") == "error":
-            self.party.outgoing.bounced[number] += 1
+            self.party.outgoing.comes_back(number)
         elif name == "message":
-            self.party.incoming.delivered.append((number, loop.time()))
+            self.party.incoming.arrives(number, loop.time())
 
-    def send(self, pair: tuple[str, str], number: int, size: int) -> bool:
-        """One numbered stanza, if there is a link to send it on."""
+    def send(self, name: str, pair: tuple[str, str], size: int, trying: bool = False) -> bool:
+        """One stanza, if there is a link to send it on."""
         if self._writer is None or self._writer.is_closing():
             return False
-        name = f"{pair[0]}-{pair[1]}-{number}"
-        self.party.outgoing.sent[name] = Stanza(pair, asyncio.get_running_loop().time(), self.life)
-        body = "x" * size
-        stanza = (
+        ledger = self.party.outgoing
+        stanza = Stanza(pair, asyncio.get_running_loop().time(), self.life)
+        (ledger.tried if trying else ledger.sent)[name] = stanza
+        text = (
             f"<message from='u@{pair[0]}/r' to='v@{pair[1]}' id='{name}'>"
-            f"<body>{body}</body></message>"
+            f"<body>{'x' * size}</body></message>"
         )
-        self._writer.write(stanza.encode())
+        self._writer.write(text.encode())
         return True
+
+
+def both_ways(
+    one: Party, other: Party, domains: tuple[tuple[str, ...], tuple[str, ...]]
+) -> tuple[tuple[Party, list[tuple[str, str]]], ...]:
+    """Each party with the pairs that it sends on."""
+    there = list(product(domains[0], domains[1]))
+    return (one, there), (other, [(b, a) for a, b in there])
 
 
 async def talk(
@@ -219,16 +248,36 @@ async def talk(
     rate: float,
 ) -> None:
     """Half of the stanzas in each direction, evenly over the pairs and the time."""
-    there = list(product(domains[0], domains[1]))
-    back = [(b, a) for a, b in there]
+    ways = both_ways(one, other, domains)
     loop = asyncio.get_running_loop()
     begin = loop.time()
     for number in range(stanzas // 2):
         due = begin + 2 * number / rate
         if due > loop.time():
             await asyncio.sleep(due - loop.time())
-        for party, pairs in ((one, there), (other, back)):
+        for party, pairs in ways:
             party.send(pairs[number % len(pairs)], number, 100)
+
+
+async def try_again(
+    one: Party,
+    other: Party,
+    domains: tuple[tuple[str, ...], tuple[str, ...]],
+    moment: float,
+) -> None:
+    """A stanza a second on each pair, until one that was sent after `moment` has come on each."""
+    ways = both_ways(one, other, domains)
+    for number in count():
+        silent = [
+            (party, pair)
+            for party, pairs in ways
+            for pair in set(pairs) - party.outgoing.flows_after(moment).keys()
+        ]
+        if not silent:
+            return
+        for party, pair in silent:
+            party.knock(pair, number)
+        await asyncio.sleep(1.0)
 
 
 async def settled(ledgers: tuple[Ledger, Ledger], patience: float) -> None:
@@ -241,6 +290,6 @@ async def settled(ledgers: tuple[Ledger, Ledger], patience: float) -> None:
             before, since = (now[0], now[1]), loop.time()
         if loop.time() > since + patience:
             return
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.5)
     # What comes twice comes soon.
     await asyncio.sleep(1.0)
