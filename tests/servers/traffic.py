@@ -62,7 +62,8 @@ class Ledger:
     def lost(self) -> list[str]:
         """Those with no outcome.
 
-        The last ones of a link that ended are none of them: their sender cannot know whether they were read.
+        The last ones of a link that ended are none of them: their sender cannot know whether they
+        were read.
         """
         seen = {name for name, _ in self.delivered} | set(self.bounced)
         last_life = max((stanza.life for stanza in self.sent.values()), default=0)
@@ -102,6 +103,11 @@ class Ledger:
         """Stanzas a second that were sent."""
         moments = [stanza.at for stanza in self.sent.values()]
         return (len(moments) - 1) / (moments[-1] - moments[0]) if len(moments) > 1 else 0.0
+
+    def tail(self) -> float:
+        """Seconds from the last that was sent to the last that arrived."""
+        last = self.delivered[-1][1] if self.delivered else 0.0
+        return last - max(stanza.at for stanza in self.sent.values())
 
 
 class Party:
