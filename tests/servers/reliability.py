@@ -23,7 +23,7 @@ from processes import NotReady
 from report import run
 
 PACKAGES = ("prosody", "ejabberd", "jabberd2")
-AT_ONCE = 3  # slow scenes; a fast one has the machine for itself
+AT_ONCE = 2  # slow scenes; a fast one has the machine for itself
 
 
 @dataclass(frozen=True)

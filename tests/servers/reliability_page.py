@@ -41,7 +41,7 @@ COUNTS = (
     *("sent", "delivered", "bounced", "false bounce"),
     *("lost", "unread", "doubled", "out of order"),
 )
-HEADINGS = {"false bounce": "bounced and delivered", "lost": "neither"}
+HEADINGS = {"false bounce": "bounced and delivered"}
 
 Row = dict[str, Any]
 
@@ -60,7 +60,9 @@ def total(row: Row, word: str) -> int:
 def seconds(row: Row) -> str:
     """Until all pairs flowed again, or how many did."""
     after = row["seconds until all pairs flow"]
-    return f"{after:.1f}" if after is not None else f"not in 310 s ({row['pairs that flow']} of 32 pairs did)"
+    if after is None:
+        return f"not within 310 s: {row['pairs that flow']} of 32 pairs"
+    return f"{after:.1f}"
 
 
 def in_words(row: Row | None) -> str:

@@ -66,7 +66,7 @@ class Ledger:
         were read.
         """
         seen = {name for name, _ in self.delivered} | set(self.bounced)
-        last_life = max((stanza.life for stanza in self.sent.values()), default=0)
+        last_life = max((stanza.life for stanza in (self.sent | self.tried).values()), default=0)
         known: dict[int, int] = {}
         for at, (name, stanza) in enumerate(self.sent.items()):
             if name in seen:
