@@ -57,8 +57,10 @@ def total(row: Row, word: str) -> int:
     return int(row["there"][word] + row["back"][word])
 
 
-def seconds(row: Row) -> str:
+def seconds(row: Row | None) -> str:
     """Until all pairs flowed again, or how many did."""
+    if row is None:
+        return ""
     after = row["seconds until all pairs flow"]
     if after is None:
         return f"not within 310 s: {row['pairs that flow']} of 32 pairs"
@@ -105,10 +107,7 @@ def tables() -> dict[str, str]:
         if fault != "kill-server"
     ]
     recovered = [
-        [
-            said,
-            *(seconds(slow[subject, fault]) for subject in SUBJECTS if (subject, fault) in slow),
-        ]
+        [said, *(seconds(slow.get((subject, fault))) for subject in SUBJECTS)]
         for fault, said in FAULTS.items()
         if fault not in ("nothing", "kill-server")
     ]
