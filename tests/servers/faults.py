@@ -221,7 +221,7 @@ def wrong(result: dict[str, object]) -> list[str]:
 async def one_fault(subject: Subject, fault: str, keep: Path | None) -> dict[str, object]:
     """A scene of its own for a fault; what came of it."""
     with tempfile.TemporaryDirectory(prefix="heteronym-faults-") as temporary:
-        folder = Path(temporary) if keep is None else keep / fault
+        folder = Path(temporary) if keep is None else keep.resolve() / fault
         folder.mkdir(parents=True, exist_ok=True)
         async with AsyncExitStack() as stack:
             scene = await build(subject.kind, subject.binary, folder, stack)
