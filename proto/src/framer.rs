@@ -1,14 +1,14 @@
 //! Cuts a stream into its header and its top-level elements.
 //!
 //! No byte is looked at twice, whatever the pieces in which a stream arrives; an element is handed out
-//! as a slice of what was read from the socket. Only where things end is decided here: the
+//! as a slice of what was read from the socket, if it is long, and as a copy else. Only where things end is decided here: the
 //! [checker](crate::checker) says whether they are right.
 
 use bytes::{Buf, Bytes, BytesMut};
 use memchr::memchr;
 
 use crate::checker::is_white;
-use crate::limits::SKIP_FACTOR;
+use crate::limits::{COPIED_BYTES, SKIP_FACTOR};
 use crate::stream_error::{Condition, StreamError};
 
 mod scanner;
@@ -319,8 +319,14 @@ impl Framer {
         }
     }
 
+    /// A short frame is copied: one that waits must not keep all that was read with it.
     fn split(&mut self, length: usize) -> Bytes {
-        self.buffer.split_to(length).freeze()
+        if length > COPIED_BYTES {
+            return self.buffer.split_to(length).freeze();
+        }
+        let frame = Bytes::copy_from_slice(&self.buffer[..length]);
+        self.buffer.advance(length);
+        frame
     }
 }
 

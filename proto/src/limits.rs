@@ -60,6 +60,9 @@ pub const NAME_BYTES: usize = 1024;
 pub const NAMESPACES: usize = 512;
 /// A stanza over its limit is skipped up to this many times the limit; an endless one ends the stream.
 pub const SKIP_FACTOR: usize = 64;
+/// Bytes up to which a frame is copied out of what it was read with, 64 KiB at most: what waits costs no more
+/// than four times the bytes by which it counts.
+pub const COPIED_BYTES: usize = 16 << 10;
 /// Activations that may be pending on one link at once, per direction of asking.
 pub const PENDING_ACTIVATIONS: usize = 1024;
 /// Runs that we ask for at once on one link; more would only wait in the peer's queue.

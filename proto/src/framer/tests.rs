@@ -1,4 +1,5 @@
 use super::*;
+use crate::limits::COPIED_BYTES;
 
 const HEADER: &str = "<?xml version='1.0'?>\n<stream:stream a='>' xmlns='jabber:server'>";
 
@@ -163,12 +164,23 @@ fn unread_bytes_can_be_taken_out() {
 }
 
 #[test]
-fn an_element_is_a_slice_of_what_was_pushed() {
-    let mut framer = framer(1000, HEADER);
+fn a_long_element_is_a_slice_of_what_was_pushed() {
+    let mut framer = framer(100_000, HEADER);
     frames(&mut framer).unwrap();
-    let chunk = BytesMut::from("<a/><b/>");
+    let chunk = BytesMut::from(format!("<a>{}</a><b/>", "x".repeat(COPIED_BYTES)).as_str());
     let place = chunk.as_ptr();
     framer.push(chunk);
     let Ok(Some(Frame::Element(bytes))) = framer.next_frame() else { panic!("an element") };
     assert_eq!(bytes.as_ptr(), place);
+}
+
+/// Else one that waits would keep 64 KiB of what has gone long since.
+#[test]
+fn a_short_element_keeps_nothing_of_what_was_pushed_with_it() {
+    let mut framer = framer(1000, HEADER);
+    frames(&mut framer).unwrap();
+    framer.push(BytesMut::from("<a/><b/>"));
+    let Ok(Some(Frame::Element(first))) = framer.next_frame() else { panic!("an element") };
+    let Ok(Some(Frame::Element(second))) = framer.next_frame() else { panic!("another") };
+    assert!(first.is_unique() && second.is_unique());
 }
