@@ -9,6 +9,7 @@ use heteronym_proto::checker::Scope;
 use heteronym_proto::control::UndeliveredReason;
 use heteronym_proto::host_stream::Delivery;
 use heteronym_proto::hosted::Entry;
+use heteronym_proto::limits::HOLD_BYTES;
 use heteronym_proto::name::Name;
 use heteronym_proto::stanza;
 use tracing::{info, warn};
@@ -101,10 +102,6 @@ impl HostConnection {
         }));
     }
 }
-
-/// Bytes on their way to one of our servers from which the peer is asked to hold; the difference to
-/// the bound of that queue is for what the peer has sent before it hears of it.
-const HOLD_BYTES: usize = 4 << 20;
 
 /// How long until a server that is held is looked at again, whatever its gauge says.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actix::{Addr, Message};
 use bytes::Bytes;
 use heteronym_proto::checker::Scope;
+use heteronym_proto::limits::LOCAL_QUEUE_BYTES;
 use heteronym_proto::name::Name;
 use heteronym_proto::stanza;
 use heteronym_proto::stanza_error::{Condition, bounce};
@@ -14,9 +15,6 @@ use super::{LocalLink, ToRoute};
 use crate::host_connection::HostConnection;
 use crate::router::Router;
 use crate::{Gauge, Shared};
-
-/// Bytes that may wait for one local server; beyond it stanzas are handed back as `overflow`.
-pub(super) const QUEUE_BYTES: usize = 32 << 20;
 
 /// Reaches a local server.
 #[derive(Clone)]
@@ -40,7 +38,7 @@ impl LocalHandle {
     /// Hands stanzas over; gives them back where there is no room or no actor.
     pub fn deliver(&self, deliver: Deliver) -> Result<(), Deliver> {
         let bytes = deliver.bytes();
-        if self.gauge.bytes() + bytes > QUEUE_BYTES {
+        if self.gauge.bytes() + bytes > LOCAL_QUEUE_BYTES {
             return Err(deliver);
         }
         self.gauge.posted(bytes);
@@ -93,9 +91,19 @@ pub struct Delivered {
     pub bytes: Bytes,
 }
 
+/// What a stanza costs beyond its bytes while it waits: many small ones are no way round the bound.
+const OVERHEAD: usize = 128;
+
+impl Delivered {
+    /// Bytes by which it counts.
+    pub(super) fn cost(&self) -> usize {
+        self.bytes.len() + OVERHEAD
+    }
+}
+
 impl Deliver {
     pub(super) fn bytes(&self) -> usize {
-        self.stanzas.iter().map(|stanza| stanza.bytes.len()).sum()
+        self.stanzas.iter().map(Delivered::cost).sum()
     }
 }
 

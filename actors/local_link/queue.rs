@@ -31,7 +31,7 @@ impl LocalLink {
         if let Some(link) = &self.link {
             let mut out = link.out.borrow_mut();
             for waiting in waiting {
-                out.bytes += waiting.stanza.bytes.len();
+                out.bytes += waiting.stanza.cost();
                 out.stanzas.push_back(waiting);
             }
             self.gauge.queued_is(out.bytes);
@@ -40,7 +40,7 @@ impl LocalLink {
             return;
         }
         for waiting in waiting {
-            self.waiting_bytes += waiting.stanza.bytes.len();
+            self.waiting_bytes += waiting.stanza.cost();
             self.waiting.push_back(waiting);
         }
         self.gauge.queued_is(self.waiting_bytes);
@@ -50,7 +50,7 @@ impl LocalLink {
     pub(super) fn watch_waiting(&mut self, ctx: &mut Context<Self>) {
         let (now, grace) = (crate::now().instant, self.shared.config().limits.local_link_grace);
         while let Some(waiting) = self.waiting.pop_front_if(|waiting| now >= waiting.since + grace) {
-            self.waiting_bytes -= waiting.stanza.bytes.len();
+            self.waiting_bytes -= waiting.stanza.cost();
             self.returned = self.returned.saturating_sub(1);
             self.hand_back(&waiting);
         }
@@ -88,7 +88,7 @@ impl LocalLink {
             if waiting.tries > TRIES {
                 self.hand_back(&waiting);
             } else {
-                self.waiting_bytes += waiting.stanza.bytes.len();
+                self.waiting_bytes += waiting.stanza.cost();
                 self.waiting.push_back(waiting);
             }
         }
@@ -159,7 +159,7 @@ impl Source for OutQueue {
         out.extend_from_slice(&std::mem::take(&mut self.greeting));
         while out.len() < end {
             let Some(waiting) = self.stanzas.pop_front() else { break };
-            self.bytes -= waiting.stanza.bytes.len();
+            self.bytes -= waiting.stanza.cost();
             self.written += 1;
             self.write(&waiting, out);
             if let Some(unread) = &mut self.unread {

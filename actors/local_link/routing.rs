@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use heteronym_proto::hosted::Entry;
+use heteronym_proto::limits::LOCAL_QUEUE_BYTES;
 use heteronym_proto::mux::Slot;
 use heteronym_proto::pair::Pair;
 use heteronym_proto::routes::Route;
@@ -13,7 +14,7 @@ use heteronym_proto::traffic::Traffic;
 use tracing::warn;
 
 use super::LocalLink;
-use super::local_handle::{Deliver, Delivered, Origin, QUEUE_BYTES, bounce_to_sender};
+use super::local_handle::{Deliver, Delivered, Origin, bounce_to_sender};
 use crate::classic_stream::ClassicHandle;
 use crate::host_connection::{Batch, LinkHandle};
 use crate::metrics::Direction;
@@ -63,7 +64,7 @@ impl LocalLink {
     /// A server that does not read its answers is read no faster than it reads; past the bound they
     /// are dropped.
     fn answer(&mut self, answers: Vec<Bytes>) {
-        if self.gauge.bytes() > QUEUE_BYTES {
+        if self.gauge.bytes() > LOCAL_QUEUE_BYTES {
             return warn!(local = self.name(), "answers were dropped: the server does not read");
         }
         let stanzas = answers.into_iter().map(|bytes| Delivered { n: 0, bytes });

@@ -81,7 +81,7 @@ impl LocalLink {
     }
 
     fn wait_for_server(&mut self, at: usize, origin: &Arc<Origin>, stanza: Delivered) {
-        self.waiting_bytes += stanza.bytes.len();
+        self.waiting_bytes += stanza.cost();
         let waiting = Waiting { since: now().instant, tries: 0, from: Arc::clone(origin), stanza };
         self.waiting.insert(at.min(self.waiting.len()), waiting);
     }

@@ -50,7 +50,7 @@ impl Unread {
         if !self.answers {
             return;
         }
-        self.bytes += stanza.stanza.bytes.len();
+        self.bytes += stanza.stanza.cost();
         self.stanzas.push_back(stanza);
         while self.bytes > UNREAD_BYTES && self.stanzas.len() > 1 {
             self.forget_first();
@@ -62,7 +62,7 @@ impl Unread {
 
     fn forget_first(&mut self) -> Option<Waiting> {
         let first = self.stanzas.pop_front()?;
-        self.bytes -= first.stanza.bytes.len();
+        self.bytes -= first.stanza.cost();
         Some(first)
     }
 

@@ -60,6 +60,11 @@ pub const NAME_BYTES: usize = 1024;
 pub const NAMESPACES: usize = 512;
 /// A stanza over its limit is skipped up to this many times the limit; an endless one ends the stream.
 pub const SKIP_FACTOR: usize = 64;
+/// Bytes that wait for one of our servers; beyond it stanzas are handed back as `overflow`.
+pub const LOCAL_QUEUE_BYTES: usize = 32 << 20;
+/// Bytes that wait for one of our servers from which its peers are asked to hold; the rest of
+/// [`LOCAL_QUEUE_BYTES`] is for what they have sent before they hear of it.
+pub const HOLD_BYTES: usize = 4 << 20;
 /// Bytes up to which a frame is copied out of what it was read with, 64 KiB at most: what waits costs no more
 /// than four times the bytes by which it counts.
 pub const COPIED_BYTES: usize = 16 << 10;
