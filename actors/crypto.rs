@@ -1,15 +1,12 @@
 //! Crypto: signatures, encryption and chains, off the I/O threads.
 //!
-//! Parent: none, a pool of threads (`SyncArbiter`) that ends with the process. Children: none.
-//! Whoever asks is bounded: a link has a bounded number of runs, each with one operation at a time,
-//! so that the pool's queue takes turns between peers. A panic is caught in the handler, because a
-//! worker that panics would be gone for good.
+//! No actor, but threads that end with the last of those who ask. Whoever asks is bounded, and takes turns
+//! with all others (`pool`).
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::io;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use actix::{Actor, Addr, Handler, Message, SyncArbiter, SyncContext};
 use heteronym_net::certificate::{Facts, KeyType as NetKeyType, date};
 use heteronym_net::keys::{self, DomainKey};
 use heteronym_net::random;
@@ -18,11 +15,15 @@ use heteronym_proto::crypto::{ActivationKey, CryptoOp, CryptoResult};
 use heteronym_proto::identity::{Identity, KemOffer, OwnIdentity, PeerIdentity, PeerKem};
 use heteronym_proto::name::Name;
 use heteronym_proto::suite::{CertificateFacts, Fingerprint, KeyType, Suite};
-use tracing::error;
+
+use crate::metrics::Metrics;
 
 mod kem_keys;
+mod pool;
 
 use kem_keys::KemKeys;
+use pool::Pool;
+pub use pool::{Asker, Unperformed};
 
 /// A domain's key, or why it has none.
 pub type KeyOf = Result<Arc<dyn DomainKey>, String>;
@@ -56,60 +57,57 @@ impl KeyRing {
     }
 }
 
-/// See the module.
+/// See the module. Cloning is cheap.
+#[derive(Clone)]
 pub struct Crypto {
-    ring: Arc<KeyRing>,
+    pool: Pool<KeyRing>,
+    metrics: Arc<Metrics>,
 }
 
 impl Crypto {
-    /// Starts `threads` workers.
+    /// Starts `threads` threads.
+    ///
+    /// # Errors
+    /// If the system gives none.
+    pub fn start(threads: usize, ring: Arc<KeyRing>, metrics: Arc<Metrics>) -> io::Result<Self> {
+        Ok(Self { pool: Pool::start(threads, ring)?, metrics })
+    }
+
+    /// Performs one operation of the protocol, on this account.
+    pub fn perform(
+        &self,
+        asker: &Asker,
+        op: CryptoOp,
+    ) -> impl Future<Output = Result<CryptoResult, Unperformed>> + use<> {
+        counted(Arc::clone(&self.metrics), self.pool.perform(asker, op.bytes(), move |ring| ring.perform(op)))
+    }
+
+    /// Judges the certificate chain (DER, leaf first) of a peer host or a server: until when it is good for
+    /// `name`, Unix seconds, or why it is not.
+    pub async fn judge_chain(&self, asker: Asker, chain: Vec<Vec<u8>>, name: Name) -> Result<u64, String> {
+        let bytes = chain.iter().map(Vec::len).sum();
+        let judged = self.pool.perform(&asker, bytes, move |ring| ring.judge_host(&chain, &name));
+        counted(Arc::clone(&self.metrics), judged).await.unwrap_or_else(|unperformed| Err(unperformed.to_string()))
+    }
+
+    /// Operations that wait for their turn.
     #[must_use]
-    pub fn start(threads: usize, ring: Arc<KeyRing>) -> Addr<Self> {
-        SyncArbiter::start(threads.max(1), move || Self { ring: Arc::clone(&ring) })
+    pub fn waiting(&self) -> usize {
+        self.pool.waiting()
     }
 }
 
-impl Actor for Crypto {
-    type Context = SyncContext<Self>;
-}
-
-/// Performs one operation of the protocol.
-#[derive(Message)]
-#[rtype(result = "Option<CryptoResult>")]
-pub struct Perform(pub CryptoOp);
-
-impl Handler<Perform> for Crypto {
-    type Result = Option<CryptoResult>;
-
-    fn handle(&mut self, Perform(op): Perform, _: &mut Self::Context) -> Self::Result {
-        caught(|| self.ring.perform(op))
-    }
-}
-
-/// Judges the certificate chain of a peer host: until when it is good, Unix seconds.
-#[derive(Message)]
-#[rtype(result = "Option<Result<u64, String>>")]
-pub struct JudgeChain {
-    /// DER, leaf first.
-    pub chain: Vec<Vec<u8>>,
-    /// What it must be valid for.
-    pub name: Name,
-}
-
-impl Handler<JudgeChain> for Crypto {
-    type Result = Option<Result<u64, String>>;
-
-    fn handle(&mut self, JudgeChain { chain, name }: JudgeChain, _: &mut Self::Context) -> Self::Result {
-        caught(|| self.ring.judge_host(&chain, &name))
-    }
-}
-
-fn caught<T>(operation: impl FnOnce() -> T) -> Option<T> {
-    let result = catch_unwind(AssertUnwindSafe(operation));
-    if result.is_err() {
-        error!("a crypto operation panicked; the panic is logged above");
-    }
-    result.ok()
+async fn counted<T>(
+    metrics: Arc<Metrics>,
+    performed: impl Future<Output = Result<T, Unperformed>>,
+) -> Result<T, Unperformed> {
+    let result = performed.await;
+    metrics.crypto_operation(match &result {
+        Ok(_) => "done",
+        Err(Unperformed::Overloaded) => "refused",
+        Err(Unperformed::Broken) => "failed",
+    });
+    result
 }
 
 impl KeyRing {

@@ -12,7 +12,7 @@ use heteronym_proto::mux::Slot;
 use heteronym_proto::name::Name;
 
 use crate::Shared;
-use crate::crypto::Perform;
+use crate::crypto::{Asker, Unperformed};
 use crate::host_connection::{HostConnection, PairEnded, PairSaid};
 use crate::registry::CheckDelegation;
 
@@ -63,10 +63,14 @@ impl DomainPair {
     }
 
     fn perform(&mut self, op: CryptoOp, ctx: &mut Context<Self>) {
-        let result = self.shared.crypto.send(Perform(op));
+        let result = self.shared.crypto.perform(&Asker::Host(self.peer_host.clone()), op);
         ctx.spawn(result.into_actor(self).map(|result, this, ctx| match result {
-            Ok(Some(result)) => this.take(PairEvent::Crypto(result), ctx),
-            Ok(None) | Err(_) => ctx.stop(),
+            Ok(result) => this.take(PairEvent::Crypto(result), ctx),
+            Err(Unperformed::Overloaded) => {
+                let said = this.core.overloaded();
+                this.say(said, ctx);
+            }
+            Err(Unperformed::Broken) => ctx.stop(),
         }));
     }
 

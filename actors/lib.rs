@@ -224,7 +224,7 @@ pub struct Shared {
     /// The keys that the crypto pool uses.
     pub keys: Arc<crypto::KeyRing>,
     /// The crypto pool.
-    pub crypto: Addr<crypto::Crypto>,
+    pub crypto: crypto::Crypto,
     /// DNS.
     pub registry: Addr<registry::Registry>,
     /// Threads for sockets.

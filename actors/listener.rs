@@ -29,6 +29,7 @@ use crate::{Attach, Config, Shared, Sockets};
 use handshakes::Handshakes;
 
 pub use handshakes::Place;
+pub(crate) use handshakes::network;
 
 /// After an accept that failed, for want of descriptors for example.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

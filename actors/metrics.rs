@@ -22,6 +22,12 @@ pub struct Metrics {
     dns_lookups: IntCounterVec,
     steering_questions: IntCounterVec,
     tls_handshakes: IntCounterVec,
+    limited: Limited,
+}
+
+/// Of what meets a bound.
+struct Limited {
+    crypto_operations: IntCounterVec,
 }
 
 /// Which way stanzas went.
@@ -70,6 +76,20 @@ impl Direction {
     }
 }
 
+impl Limited {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let what = "Operations for the crypto pool; refused: more of one peer's waited than may";
+        let crypto_operations = counter(registry, "heteronym_crypto_operations_total", what, &["result"])?;
+        Ok(Self { crypto_operations })
+    }
+
+    fn show_zeros(&self) {
+        for result in ["done", "refused", "failed"] {
+            self.crypto_operations.with_label_values(&[result]);
+        }
+    }
+}
+
 impl Metrics {
     /// All at zero.
     ///
@@ -99,7 +119,6 @@ impl Metrics {
         });
         let bytes = Direction::ALL.map(|direction| bytes.with_label_values(&[direction.as_str()]));
         let metrics = Self {
-            registry,
             stanzas,
             bytes,
             errors,
@@ -110,6 +129,8 @@ impl Metrics {
             dns_lookups,
             steering_questions,
             tls_handshakes,
+            limited: Limited::new(&registry)?,
+            registry,
         };
         metrics.show_zeros();
         Ok(metrics)
@@ -127,6 +148,7 @@ impl Metrics {
             self.dns_lookups.with_label_values(&["srv", result]);
             self.dns_lookups.with_label_values(&["address", result]);
         }
+        self.limited.show_zeros();
         for outcome in Outcome::ALL {
             self.steering_questions.with_label_values(&[outcome.as_str()]);
         }
@@ -180,6 +202,10 @@ impl Metrics {
         let result = if succeeded { "ok" } else { "failed" };
         self.tls_handshakes.with_label_values(&[role, result]).inc();
     }
+
+    pub(crate) fn crypto_operation(&self, result: &'static str) {
+        self.limited.crypto_operations.with_label_values(&[result]).inc();
+    }
 }
 
 #[cfg(test)]
@@ -189,6 +215,6 @@ mod tests {
     #[test]
     fn every_name_and_label_is_one() {
         let metrics = Metrics::new().unwrap();
-        assert_eq!(metrics.registry().gather().len(), 10);
+        assert_eq!(metrics.registry().gather().len(), 11);
     }
 }

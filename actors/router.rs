@@ -1,7 +1,7 @@
 //! Router: the root. Knows every link and every local server, and finds the way for stanzas that
 //! have none yet.
 //!
-//! Parent: none. Children: Registry and Crypto (shared), Listener, a LocalLink per `[[local]]`
+//! Parent: none. Children: Registry (shared), Listener, a LocalLink per `[[local]]`
 //! entry, a HostConnection per connection to a peer host. Ends the process's work when it drains.
 //! Stanzas of a pair wait here until its host is found and a link to it is chosen.
 

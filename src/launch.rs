@@ -61,6 +61,9 @@ pub enum LaunchError {
     /// The certificate for our own servers cannot be made.
     #[error("the certificate for local_s2s: {0}")]
     SelfMade(String),
+    /// The system gives no threads.
+    #[error("threads: {0}")]
+    Threads(#[source] io::Error),
     /// The runtime takes no socket.
     #[error("listen.steering_dns: {0}")]
     Steering(#[source] io::Error),
@@ -157,7 +160,7 @@ pub fn launch(config: &Config, certificates: Certificates, threads: usize) -> Re
         dialback: DialbackSecret::new(&random_secret()),
         routes: Default::default(),
         locals: Default::default(),
-        crypto: Crypto::start(threads, Arc::clone(&keys)),
+        crypto: Crypto::start(threads, Arc::clone(&keys), Arc::clone(&metrics)).map_err(LaunchError::Threads)?,
         keys,
         registry,
         threads: io,

@@ -67,12 +67,19 @@ fn gauges(totals: &Totals, host: &Name, dates: &Dates) -> Result<Registry, prome
     for (queue, bytes) in bytes {
         queues.with_label_values(&[queue]).set(whole(bytes));
     }
-    let unacknowledged =
-        IntGauge::new("heteronym_unacknowledged_stanzas", "Stanzas that were sent and that no peer has acknowledged")?;
-    unacknowledged.set(whole(usize::try_from(totals.unacknowledged).unwrap_or(usize::MAX)));
-    registry.register(Box::new(unacknowledged))?;
+    let what = "Stanzas that were sent and that no peer has acknowledged";
+    plain(&registry, "heteronym_unacknowledged_stanzas", what, totals.unacknowledged)?;
+    let name = "heteronym_crypto_waiting_operations";
+    plain(&registry, name, "Operations that wait for the crypto pool", totals.crypto_waiting)?;
     registry.register(Box::new(expiries(host, dates)?))?;
     Ok(registry)
+}
+
+/// A gauge without labels.
+fn plain(registry: &Registry, name: &str, help: &str, value: impl TryInto<i64>) -> Result<(), prometheus::Error> {
+    let gauge = IntGauge::new(name, help)?;
+    gauge.set(value.try_into().unwrap_or(i64::MAX));
+    registry.register(Box::new(gauge))
 }
 
 /// Every state, those with nothing in them as well: a series that comes and goes misleads.

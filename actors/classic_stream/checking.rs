@@ -1,7 +1,7 @@
 //! Finds out whether a domain is who it says: by its certificate (XEP-0344), by asking its server about
 //! the key (XEP-0220 §2.2), or by a secret that a server of ours shares with us.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
@@ -22,12 +22,14 @@ use super::ClassicStream;
 use super::connecting::{Connected, NoStream};
 use super::dialling::{dial_server, open_at, wish_of_own};
 use super::parent::Parent;
-use crate::crypto::JudgeChain;
+use crate::crypto::Asker;
 use crate::{Loopback, Shared};
 
 impl ClassicStream {
     pub(super) fn check(&mut self, ends: Ends, key: String, ctx: &mut Context<Self>) {
-        let (shared, chain, id) = (self.shared.clone(), self.chain.clone(), self.stream_id.clone());
+        let Some(address) = self.address else { return };
+        let (shared, id) = (self.shared.clone(), self.stream_id.clone());
+        let shown = Shown { from: address.ip(), chain: self.chain.clone() };
         // A stream that we dialled was named by the other side: by what an old key of anybody is good for.
         let id_is_ours = self.dialled.is_none();
         let entry = match &self.parent {
@@ -37,7 +39,7 @@ impl ClassicStream {
         let checked = async move {
             let loopback = entry.and_then(|entry| shared.config().locals.get(entry)?.attach.loopback().cloned());
             let outcome = match (entry, loopback) {
-                (None, _) => check_remote(&shared, &chain, &ends, id_is_ours.then_some((id, key))).await,
+                (None, _) => check_remote(&shared, &shown, &ends, id_is_ours.then_some((id, key))).await,
                 (Some(_), Some(loopback)) => check_own(&shared, &loopback, &ends, id, key).await,
                 (Some(_), None) => Outcome::Error(Condition::NotAllowed),
             };
@@ -50,17 +52,18 @@ impl ClassicStream {
     }
 }
 
-async fn check_remote(
-    shared: &Shared,
-    chain: &[Vec<u8>],
-    ends: &Ends,
-    id_and_key: Option<(String, String)>,
-) -> Outcome {
+/// What the other side has shown, and from where.
+struct Shown {
+    from: IpAddr,
+    chain: Vec<Vec<u8>>,
+}
+
+async fn check_remote(shared: &Shared, shown: &Shown, ends: &Ends, id_and_key: Option<(String, String)>) -> Outcome {
     let admission = shared.circumstances(&ends.from).admission();
     if matches!(admission, Admission::Never(_)) {
         return Outcome::Error(Condition::PolicyViolation);
     }
-    match (judge(shared, chain, &ends.from).await, admission, id_and_key) {
+    match (judge(shared, shown.from, &shown.chain, &ends.from).await, admission, id_and_key) {
         (Ok(()), ..) => Outcome::Valid,
         (Err(_), Admission::Anyhow, Some((id, key))) => answered(ends, ask_remote(shared, ends, id, key)).await,
         (Err(why), Admission::ByCertificate | Admission::Never(_), _) | (Err(why), Admission::Anyhow, None) => {
@@ -81,17 +84,12 @@ async fn check_own(shared: &Shared, loopback: &Loopback, ends: &Ends, id: String
     }
 }
 
-/// Whether a chain proves `name`.
-pub(super) async fn judge(shared: &Shared, chain: &[Vec<u8>], name: &Name) -> Result<(), String> {
+/// Whether the chain that somebody at this address shows proves `name`.
+pub(super) async fn judge(shared: &Shared, from: IpAddr, chain: &[Vec<u8>], name: &Name) -> Result<(), String> {
     if chain.is_empty() {
         return Err("it shows no certificate".to_owned());
     }
-    let judged = shared.crypto.send(JudgeChain { chain: chain.to_vec(), name: name.clone() }).await;
-    judged
-        .ok()
-        .flatten()
-        .map(|verdict| verdict.map(drop))
-        .unwrap_or_else(|| Err("the check broke down; see the log".to_owned()))
+    shared.crypto.judge_chain(Asker::of(from), chain.to_vec(), name.clone()).await.map(drop)
 }
 
 /// Why there is no answer: for the other side (XEP-0220 §2.4), and for people.

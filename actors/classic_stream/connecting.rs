@@ -231,7 +231,7 @@ async fn judged(shared: &Shared, talk: &Talk, answering: &mut Answering, name: &
     match shared.circumstances(name).admission() {
         Admission::Never(why) => Err(Fault::Classic(policy(why))),
         Admission::Anyhow | Admission::ByCertificate => {
-            let verdict = judge(shared, &talk.chain, name).await;
+            let verdict = judge(shared, talk.address.ip(), &talk.chain, name).await;
             answering.judged(verdict).map_err(Fault::Classic)
         }
     }

@@ -107,7 +107,8 @@ async fn shared_with(
 ) -> Option<StreamId> {
     let Some(Parent::Router(router)) = sharing else { return None };
     let (id, Shares { chain, certified }) = router.send(FindShared(addresses.to_vec())).await.ok().flatten()?;
-    let allowed = !certified || judge(shared, &chain, domain).await.is_ok();
+    let server = addresses.first()?.ip();
+    let allowed = !certified || judge(shared, server, &chain, domain).await.is_ok();
     allowed.then_some(id)
 }
 
@@ -210,7 +211,7 @@ async fn negotiate(
 /// The stream is open; without a certificate that proves the remote domain only where dialback is
 /// allowed, which trusts DNS in the same way.
 async fn dialled(shared: &Shared, wish: &Wish, talk: Talk, opened: opening::Opened) -> Result<Connected, String> {
-    let verdict = judge(shared, &talk.chain, &wish.to).await;
+    let verdict = judge(shared, talk.address.ip(), &talk.chain, &wish.to).await;
     if let (Err(why), false) = (&verdict, wish.dialback) {
         let why = format!("the certificate of {} is not trusted: {why}", wish.to);
         return Err(talk.give_up(ClassicError::Closed.farewell(), why).await);

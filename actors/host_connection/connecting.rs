@@ -18,7 +18,7 @@ use heteronym_proto::transcript::Exporter;
 use tokio::net::TcpStream;
 use tracing::{debug, warn};
 
-use crate::crypto::JudgeChain;
+use crate::crypto::Asker;
 use crate::listener::{Place, stream_id};
 use crate::registry::LookUpAddresses;
 use crate::{Config, Shared};
@@ -109,14 +109,8 @@ async fn find_host(
 }
 
 async fn judge(shared: &Shared, secured: &Secured, host: &Name) -> Result<u64, String> {
-    verdict(shared, secured.peer_chain.clone(), host.clone())
-        .await
-        .map_err(|why| format!("the certificate of {host} is not trusted: {why}"))
-}
-
-async fn verdict(shared: &Shared, chain: Vec<Vec<u8>>, name: Name) -> Result<u64, String> {
-    let judged = shared.crypto.send(JudgeChain { chain, name }).await;
-    judged.ok().flatten().unwrap_or_else(|| Err("the check broke down; see the log".to_owned()))
+    let judged = shared.crypto.judge_chain(Asker::Host(host.clone()), secured.peer_chain.clone(), host.clone());
+    judged.await.map_err(|why| format!("the certificate of {host} is not trusted: {why}"))
 }
 
 async fn accept_host(shared: &Shared, stream: StdTcpStream) -> Result<Connected, String> {
@@ -135,9 +129,11 @@ async fn accept_host(shared: &Shared, stream: StdTcpStream) -> Result<Connected,
 
 /// The part of the negotiation that comes before STARTTLS; afterwards the peer speaks TLS.
 async fn start_tls(shared: &Shared, tcp: TcpStream) -> Result<TcpStream, String> {
+    let address = tcp.peer_addr().map_err(|error| error.to_string())?;
     let (reader, writer) = split(Stream::Plain(tcp));
     let framer = Framer::new(UNAUTHENTICATED_BYTES);
-    let mut talk = Talk { reader, writer, framer, chain: Vec::new(), certified_until: 0 };
+    let asker = Asker::of(address.ip());
+    let mut talk = Talk { reader, writer, framer, asker, chain: Vec::new(), certified_until: 0 };
     let negotiation = Negotiation::accept_plain(shared.config().host.clone(), stream_id());
     match talk.run(shared, negotiation, Vec::new()).await? {
         Ended::StartTls if talk.framer.buffered() == 0 => {
@@ -159,7 +155,8 @@ async fn negotiate(
     let exporter = Exporter::new(&secured.exporter);
     let (reader, writer) = split(secured.stream);
     let framer = Framer::new(UNAUTHENTICATED_BYTES);
-    let mut talk = Talk { reader, writer, framer, chain: secured.peer_chain, certified_until };
+    let asker = Asker::of(address.ip());
+    let mut talk = Talk { reader, writer, framer, asker, chain: secured.peer_chain, certified_until };
     match talk.run(shared, negotiation, outputs).await? {
         Ended::Established(peer, lang, role) => {
             let Talk { reader, writer, framer, certified_until, .. } = talk;
@@ -174,6 +171,7 @@ struct Talk {
     reader: Reader,
     writer: Writer,
     framer: Framer,
+    asker: Asker,
     chain: Vec<Vec<u8>>,
     /// Of the chain, once it was judged; Unix seconds.
     certified_until: u64,
@@ -200,7 +198,8 @@ impl Talk {
                         return Err(format!("the peer was told {why}"));
                     }
                     Output::Judge(name) => {
-                        let verdict = verdict(shared, self.chain.clone(), name).await;
+                        let judged = shared.crypto.judge_chain(self.asker.clone(), self.chain.clone(), name);
+                        let verdict = judged.await;
                         let state = negotiation.take().ok_or("negotiation ended")?;
                         let step = state.judged(verdict.map(|until| self.certified_until = until));
                         let (next, more) = self.stepped(step).await?;

@@ -11,7 +11,7 @@ use heteronym_proto::mux::Slot;
 use tracing::warn;
 
 use super::HostConnection;
-use crate::crypto::Perform;
+use crate::crypto::{Asker, Unperformed};
 use crate::domain_pair::{DomainPair, Stop, Tell};
 use crate::now;
 
@@ -66,24 +66,37 @@ impl HostConnection {
         }
     }
 
+    /// On whose account operations go.
+    fn asker(&self) -> Option<Asker> {
+        self.link.as_ref().map(|link| Asker::Host(link.wired.borrow().stream.peer().clone()))
+    }
+
     pub(super) fn check_identity(&mut self, op: CryptoOp, ctx: &mut Context<Self>) {
         let Some(identity) = op.checked_identity().cloned() else { return };
-        let checked = self.shared.crypto.send(Perform(op));
+        let Some(asker) = self.asker() else { return };
+        let checked = self.shared.crypto.perform(&asker, op);
         ctx.spawn(checked.into_actor(self).map(move |result, this, ctx| {
             let verdict = match result {
-                Ok(Some(CryptoResult::CheckIdentity(verdict))) => verdict,
-                Ok(_) | Err(_) => Err("the check broke down; see the log".to_owned()),
+                Ok(CryptoResult::CheckIdentity(verdict)) => verdict,
+                Err(Unperformed::Overloaded) => {
+                    return this.with_core(ctx, |stream, out| stream.identity_not_checked(&identity, out));
+                }
+                Ok(_) | Err(Unperformed::Broken) => Err("the check broke down; see the log".to_owned()),
             };
             this.with_core(ctx, |stream, out| stream.identity_checked(&identity, verdict, out));
         }));
     }
 
     pub(super) fn show_identity(&mut self, question: IdentityQuestion, ctx: &mut Context<Self>) {
-        let shown = self.shared.crypto.send(Perform(CryptoOp::OwnIdentity { domain: question.domain.clone() }));
+        let Some(asker) = self.asker() else { return };
+        let shown = self.shared.crypto.perform(&asker, CryptoOp::OwnIdentity { domain: question.domain.clone() });
         ctx.spawn(shown.into_actor(self).map(move |result, this, ctx| {
             let own = match result {
-                Ok(Some(CryptoResult::OwnIdentity(own))) => own,
-                Ok(_) | Err(_) => Err("the crypto pool broke down; see the log".to_owned()),
+                Ok(CryptoResult::OwnIdentity(own)) => own,
+                Err(Unperformed::Overloaded) => {
+                    return this.with_core(ctx, |stream, out| stream.own_identity_not_shown(question, out));
+                }
+                Ok(_) | Err(Unperformed::Broken) => Err("the crypto pool broke down; see the log".to_owned()),
             };
             if let Err(why) = &own {
                 warn!(domain = %question.domain, why, "a domain of ours cannot be shown to a peer");

@@ -64,7 +64,7 @@ impl Drop for Place {
 }
 
 /// An IPv4 address, or the 64 bits of IPv6 that one subscriber has for the asking.
-fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),

@@ -113,6 +113,7 @@ impl Handler<GetTotals> for Router {
                 .filter_map(Host::waiting_session)
                 .map(|of| of.unacknowledged() as u64)
                 .sum(),
+            crypto_waiting: self.shared.crypto.waiting(),
             local_bytes: locals.iter().map(|local| local.gauge.bytes()).sum(),
             ..Totals::default()
         };

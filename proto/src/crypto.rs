@@ -66,6 +66,20 @@ pub enum CryptoOp {
     },
 }
 
+impl CryptoOp {
+    /// Bytes that it holds while it waits, and shares with nobody.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::OwnIdentity { .. } | Self::Seal { .. } => 0,
+            Self::CheckIdentity { identity, .. } => identity.chain.iter().map(Vec::len).sum(),
+            Self::Sign { message, .. } => message.len(),
+            Self::Verify { message, signature, .. } => message.len() + signature.len(),
+            Self::Open { ciphertext, .. } => ciphertext.len(),
+        }
+    }
+}
+
 /// What came of a [`CryptoOp`]; the variants correspond.
 #[derive(Clone, Debug)]
 pub enum CryptoResult {

@@ -93,6 +93,12 @@ impl Failure {
         Self { refusal, said_by: SaidBy::Us, text: text.into() }
     }
 
+    /// More of the peer's operations wait for the crypto pool than may.
+    #[must_use]
+    pub fn overloaded() -> Self {
+        Self::ours(Refusal::Busy(BUSY_SECONDS), "too many operations of this peer host wait for the crypto pool")
+    }
+
     /// Whether it is a domain of ours that cannot be shown: its certificate is missing or over.
     #[must_use]
     pub fn is_our_own(&self) -> bool {
@@ -167,6 +173,12 @@ impl DomainPair {
             }
             Err(failure) => Some(PairAction::Fail(failure)),
         }
+    }
+
+    /// The operation that was asked for last cannot be performed now: the run ends.
+    pub fn overloaded(&mut self) -> PairAction {
+        self.phase = Phase::Ended;
+        PairAction::Fail(Failure::overloaded())
     }
 
     /// Whether the run is over, for good or bad.

@@ -234,17 +234,28 @@ impl Identities {
         checked: &Identity,
         result: Result<Arc<PeerIdentity>, String>,
     ) -> Option<(Vec<Slot>, Verdict)> {
-        let Known { digest: current, state, .. } = self.known.get_mut(&checked.domain)?;
+        let life = match &result {
+            Ok(peer) => (TRUSTED_FOR, peer.certificate.not_after),
+            Err(_) => (DISTRUSTED_FOR, u64::MAX),
+        };
+        self.decided(checked, life, result.map_err(untrusted))
+    }
+
+    /// The check of `domain` cannot be made now: who waits for it, and what they get. Nothing is remembered
+    /// of it, so that the peer is asked again.
+    pub fn not_checked(&mut self, identity: &Identity) -> Option<(Vec<Slot>, Verdict)> {
+        self.decided(identity, (0, u64::MAX), Err(Failure::overloaded()))
+    }
+
+    /// `life`: for how many seconds the verdict counts, and until which second at most.
+    fn decided(&mut self, of: &Identity, life: (u64, u64), verdict: Verdict) -> Option<(Vec<Slot>, Verdict)> {
+        let Known { digest: current, state, .. } = self.known.get_mut(&of.domain)?;
         let State::Checking { waiting, since, .. } = state else { return None };
-        if *current != digest(checked) {
+        if *current != digest(of) {
             return None;
         }
         let waiting = std::mem::take(waiting);
-        let until = match &result {
-            Ok(peer) => since.saturating_add(TRUSTED_FOR).min(peer.certificate.not_after),
-            Err(_) => since.saturating_add(DISTRUSTED_FOR),
-        };
-        let verdict = result.map_err(untrusted);
+        let until = since.saturating_add(life.0).min(life.1);
         *state = State::Checked { verdict: verdict.clone(), until };
         Some((waiting, verdict))
     }
@@ -319,6 +330,19 @@ mod tests {
         identities.checked(&shown, Ok(Arc::new(peer)));
         assert!(matches!(identities.learn(shown.clone(), unix + 59), Learnt::Known(Some(Ok(_)))));
         assert!(matches!(identities.learn(shown, unix + 60), Learnt::Check(_)));
+    }
+
+    #[test]
+    fn an_identity_that_could_not_be_checked_is_checked_when_it_is_shown_again() {
+        let (mut identities, unix, shown) = (identities(), Now::origin().unix, identity("pessoa.lit", 9));
+        identities.learn(shown.clone(), unix);
+        assert!(matches!(identities.to_respond(7, &shown.domain, unix), Answer::Wait));
+        let (waiting, verdict) = identities.not_checked(&shown).unwrap();
+        assert_eq!((waiting, verdict.unwrap_err().refusal.reason()), (vec![7], "busy"));
+        let Answer::Now(Err(stale)) = identities.to_respond(7, &shown.domain, unix) else { panic!("no answer") };
+        assert_eq!(stale.refusal, Refusal::StaleIdentity);
+        assert!(matches!(identities.learn(shown, unix), Learnt::Check(_)));
+        assert_eq!(identities.order.len(), 1);
     }
 
     #[test]

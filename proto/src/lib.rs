@@ -19,6 +19,7 @@ pub mod digest_md5;
 pub mod domain_pair;
 pub mod element;
 mod escape;
+pub mod fair_queue;
 pub mod framer;
 pub mod header;
 pub mod host_iq;

@@ -91,6 +91,11 @@ pub const ALL_WAITING_LOOKUPS: usize = 1 << 15;
 /// Hosts that are dialled at once: each costs descriptors for as long as `connect_timeout`, and anybody
 /// can publish names of hosts that swallow everything. One more is tried again after its pause.
 pub const DIALS: usize = 256;
+/// Operations that wait for the crypto pool, of one peer: of its own runs and ours each has one at a time, and
+/// as many certificates again. Of more, the activation is refused as busy.
+pub const CRYPTO_WAITING: usize = 2 * (PENDING_ACTIVATIONS + CONCURRENT_RUNS);
+/// Bytes of these, which are the chains that the peer shows: of the longest, 64 fit.
+pub const CRYPTO_WAITING_BYTES: usize = 64 * CONTROL_BYTES;
 /// Dialback keys that are verified at once by asking back, of all streams: each dials, on the word of a stranger.
 pub const CHECKS: usize = 256;
 /// Servers of one domain that are tried in one dial by classic S2S: each may take `connect_timeout` twice, and

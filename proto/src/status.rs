@@ -130,6 +130,8 @@ pub struct Totals {
     pub local_bytes: usize,
     /// Stanzas that no peer has acknowledged.
     pub unacknowledged: u64,
+    /// Operations that wait for the crypto pool.
+    pub crypto_waiting: usize,
 }
 
 /// What waits somewhere.

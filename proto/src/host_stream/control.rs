@@ -10,7 +10,7 @@ use crate::domain_pair::PairEvent;
 use crate::element::Element;
 use crate::identities::Learnt;
 use crate::identity::{Identity, OwnIdentity, PeerIdentity};
-use crate::limits::HELD_DOMAINS;
+use crate::limits::{BUSY_SECONDS, HELD_DOMAINS};
 use crate::mux::Slot;
 use crate::name::Name;
 use crate::now::Now;
@@ -127,6 +127,19 @@ impl HostStream {
         for slot in slots {
             out.actions.push(Action::Pair(slot, PairEvent::PeerIdentity(verdict.clone())));
         }
+    }
+
+    /// [`Action::CheckIdentity`] cannot be performed now: too much waits.
+    pub fn identity_not_checked(&mut self, identity: &Identity, out: &mut Out) {
+        let Some((slots, verdict)) = self.identities.not_checked(identity) else { return };
+        for slot in slots {
+            out.actions.push(Action::Pair(slot, PairEvent::PeerIdentity(verdict.clone())));
+        }
+    }
+
+    /// [`Action::ShowIdentity`] cannot be performed now: too much waits.
+    pub fn own_identity_not_shown(&mut self, question: IdentityQuestion, out: &mut Out) {
+        self.refuse(About::Id(question.id), Refusal::Busy(BUSY_SECONDS), out);
     }
 
     /// Asks the peer to send nothing to `domain` until [`Self::ask_to_go`].

@@ -1,0 +1,233 @@
+//! Threads that take turns over those who ask: a peer that floods delays another's operation by the one of
+//! its own that is under way.
+
+use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::{io, thread};
+
+use heteronym_proto::fair_queue::{Bounds, FairQueue};
+use heteronym_proto::limits::{CRYPTO_WAITING, CRYPTO_WAITING_BYTES};
+use heteronym_proto::name::Name;
+use tokio::sync::oneshot;
+use tracing::error;
+
+use crate::listener::network;
+
+/// On whose account an operation goes: a peer that we know, or one that is still to show who it is.
+///
+/// What is done with a key of ours, the making of a KEM key for example, is done because of a peer, and goes
+/// on its account: an account of our own would be one that every peer can fill.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Asker {
+    /// A peer host that is authenticated, or that we dial.
+    Host(Name),
+    /// The network of whoever is not.
+    Network(IpAddr),
+}
+
+impl Asker {
+    /// Somebody at this address, who may be anybody.
+    #[must_use]
+    pub fn of(address: IpAddr) -> Self {
+        Self::Network(network(address))
+    }
+}
+
+/// Why an operation was not performed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unperformed {
+    /// More waits for this asker than may.
+    #[error("too many operations of this peer wait for the crypto pool")]
+    Overloaded,
+    /// It panicked, or the pool ended.
+    #[error("the crypto pool broke down; see the log")]
+    Broken,
+}
+
+/// Performs one operation with what the pool knows.
+type Operation<C> = Box<dyn FnOnce(&C) + Send>;
+
+/// See the module. `C` is what the operations work with. The threads end with the last clone.
+pub(super) struct Pool<C>(Arc<Handle<C>>);
+
+struct Handle<C>(Arc<Shared<C>>);
+
+struct Shared<C> {
+    context: Arc<C>,
+    state: Mutex<State<C>>,
+    work: Condvar,
+}
+
+struct State<C> {
+    queue: FairQueue<Asker, Operation<C>>,
+    ended: bool,
+}
+
+impl<C> Clone for Pool<C> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<C> Drop for Handle<C> {
+    fn drop(&mut self) {
+        self.0.state().ended = true;
+        self.0.work.notify_all();
+    }
+}
+
+impl<C: Send + Sync + 'static> Pool<C> {
+    /// Starts so many threads, at least one.
+    ///
+    /// # Errors
+    /// If the system gives none.
+    pub(super) fn start(threads: usize, context: Arc<C>) -> io::Result<Self> {
+        let queue = FairQueue::new(Bounds { count: CRYPTO_WAITING, bytes: CRYPTO_WAITING_BYTES });
+        let state = Mutex::new(State { queue, ended: false });
+        let pool = Self(Arc::new(Handle(Arc::new(Shared { context, state, work: Condvar::new() }))));
+        for n in 0..threads.max(1) {
+            let shared = Arc::clone(&pool.0.0);
+            thread::Builder::new().name(format!("crypto-{n}")).spawn(move || shared.work())?;
+        }
+        Ok(pool)
+    }
+
+    /// Lets `operation`, which holds so many bytes, wait for its turn, and waits for it. Where nobody waits
+    /// any more it is left out.
+    pub(super) fn perform<T, F>(
+        &self,
+        asker: &Asker,
+        bytes: usize,
+        operation: F,
+    ) -> impl Future<Output = Result<T, Unperformed>> + use<C, T, F>
+    where
+        T: Send + 'static,
+        F: FnOnce(&C) -> T + Send + 'static,
+    {
+        let (told, result) = oneshot::channel();
+        let operation = move |context: &C| {
+            if !told.is_closed() {
+                // Whoever asked may have gone meanwhile.
+                let _ = told.send(operation(context));
+            }
+        };
+        let pushed = self.0.0.state().queue.push(asker, bytes, Box::new(operation));
+        self.0.0.work.notify_one();
+        async move {
+            pushed.map_err(|_| Unperformed::Overloaded)?;
+            result.await.map_err(|_| Unperformed::Broken)
+        }
+    }
+
+    /// Operations that wait, of all askers.
+    pub(super) fn waiting(&self) -> usize {
+        self.0.0.state().queue.waiting()
+    }
+}
+
+impl<C> Shared<C> {
+    fn state(&self) -> MutexGuard<'_, State<C>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A thread's life. A panic ends the operation only.
+    fn work(&self) {
+        while let Some(operation) = self.next() {
+            if catch_unwind(AssertUnwindSafe(|| operation(&self.context))).is_err() {
+                error!("a crypto operation panicked; the panic is logged above");
+            }
+        }
+    }
+
+    fn next(&self) -> Option<Operation<C>> {
+        let mut state = self.state();
+        loop {
+            if state.ended {
+                return None;
+            }
+            match state.queue.pop() {
+                Some(operation) => return Some(operation),
+                None => state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    fn host(name: &str) -> Asker {
+        Asker::Host(Name::parse(name).unwrap())
+    }
+
+    type Order = Mutex<Vec<&'static str>>;
+
+    /// A pool of one thread that is kept busy until the sender is dropped.
+    fn held() -> (Pool<Order>, Arc<Order>, mpsc::Sender<()>) {
+        let order = Arc::new(Order::default());
+        let pool = Pool::start(1, Arc::clone(&order)).unwrap();
+        let (hold, held) = mpsc::channel();
+        let (begun, begins) = mpsc::channel();
+        let asked = pool.perform(&host("first.isp"), 0, move |_| {
+            begun.send(()).unwrap();
+            let _ = held.recv();
+        });
+        begins.recv().unwrap();
+        drop(asked);
+        (pool, order, hold)
+    }
+
+    fn note(pool: &Pool<Order>, asker: &str, word: &'static str) -> impl Future<Output = Result<(), Unperformed>> {
+        pool.perform(&host(asker), 0, move |order: &Order| order.lock().unwrap().push(word))
+    }
+
+    #[actix_rt::test]
+    async fn a_flood_of_one_host_delays_another_by_one_operation_each() {
+        let (pool, order, hold) = held();
+        let flood: Vec<_> = (0..1000).map(|_| note(&pool, "flood.isp", "flood")).collect();
+        let other: Vec<_> = (0..10).map(|_| note(&pool, "other.isp", "other")).collect();
+        assert_eq!(pool.waiting(), 1010);
+        drop(hold);
+        for done in other {
+            done.await.unwrap();
+        }
+        let so_far = order.lock().unwrap().clone();
+        let tenth = so_far.iter().enumerate().filter(|(_, word)| **word == "other").nth(9).unwrap().0;
+        assert!(tenth <= 19, "{} of the flood before the other's tenth", tenth - 9);
+        for done in flood {
+            done.await.unwrap();
+        }
+        assert_eq!((order.lock().unwrap().len(), pool.waiting()), (1010, 0), "and none is forgotten");
+    }
+
+    #[actix_rt::test]
+    async fn what_waits_for_one_host_is_bounded_and_the_rest_is_told_so() {
+        let (pool, _, hold) = held();
+        let flood: Vec<_> = (0..CRYPTO_WAITING).map(|_| note(&pool, "flood.isp", "flood")).collect();
+        assert_eq!(note(&pool, "flood.isp", "flood").await, Err(Unperformed::Overloaded));
+        let long = pool.perform(&host("long.isp"), CRYPTO_WAITING_BYTES + 1, |_| ());
+        assert_eq!(long.await, Err(Unperformed::Overloaded));
+        let other = note(&pool, "other.isp", "other");
+        drop(hold);
+        assert_eq!(other.await, Ok(()));
+        for done in flood {
+            assert_eq!(done.await, Ok(()));
+        }
+    }
+
+    #[actix_rt::test]
+    async fn what_nobody_waits_for_is_left_out_and_a_panic_ends_nothing_else() {
+        let (pool, order, hold) = held();
+        drop(note(&pool, "a.isp", "nobody's"));
+        let panics = pool.perform(&host("a.isp"), 0, |_| panic!("as it may happen"));
+        let after = note(&pool, "a.isp", "after");
+        drop(hold);
+        assert_eq!(panics.await, Err::<(), _>(Unperformed::Broken));
+        assert_eq!(after.await, Ok(()));
+        assert_eq!(*order.lock().unwrap(), ["after"]);
+    }
+}
