@@ -288,7 +288,9 @@ impl ClassicStream {
         let proved = self.link.as_ref().is_some_and(|link| link.wired.borrow().stream.has_proved());
         if proved && !self.trusted {
             self.trusted = true;
-            self.place = None;
+            if let Some(place) = self.place.take() {
+                place.established();
+            }
             self.framer.set_max_bytes(self.shared.config().limits.stanza_bytes);
         }
     }

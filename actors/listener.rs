@@ -53,7 +53,9 @@ impl Actor for Listener {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let handshakes = Handshakes::new();
+        let metrics = Arc::clone(&self.shared.metrics);
+        let places = |listener| Handshakes::new(listener, Arc::clone(&metrics));
+        let handshakes = places("federation");
         for socket in std::mem::take(&mut self.sockets.federation) {
             let (shared, router, handshakes) = (self.shared.clone(), self.router.clone(), handshakes.clone());
             let serve = accept(socket, handshakes, move |stream, place| {
@@ -61,7 +63,7 @@ impl Actor for Listener {
             });
             ctx.spawn(serve.into_actor(self));
         }
-        let handshakes = Handshakes::new();
+        let handshakes = places("s2s");
         for socket in std::mem::take(&mut self.sockets.s2s) {
             let (shared, router, handshakes) = (self.shared.clone(), self.router.clone(), handshakes.clone());
             let serve = accept(socket, handshakes, move |stream, place| {
@@ -69,7 +71,7 @@ impl Actor for Listener {
             });
             ctx.spawn(serve.into_actor(self));
         }
-        let handshakes = Handshakes::new();
+        let handshakes = places("local_s2s");
         for socket in std::mem::take(&mut self.sockets.local_s2s) {
             let (shared, router, handshakes) = (self.shared.clone(), self.router.clone(), handshakes.clone());
             let serve = accept(socket, handshakes, move |stream, place| {
@@ -77,14 +79,13 @@ impl Actor for Listener {
             });
             ctx.spawn(serve.into_actor(self));
         }
-        let handshakes = Handshakes::new();
+        let handshakes = places("component");
         for socket in std::mem::take(&mut self.sockets.component) {
             let shared = self.shared.clone();
             let serve = accept(socket, handshakes.clone(), move |stream, place| {
                 let (shared, secrets) = (shared.clone(), Arc::new(secrets(&shared.config())));
                 actix_rt::spawn(async move {
-                    component(stream, shared, secrets).await;
-                    drop(place);
+                    component(stream, shared, secrets, place).await;
                 });
             });
             ctx.spawn(serve.into_actor(self));
@@ -124,16 +125,22 @@ async fn accept(socket: StdListener, handshakes: Handshakes, mut serve: impl FnM
 }
 
 /// A component's handshake (XEP-0114), then its link is the LocalLink's.
-async fn component(stream: std::net::TcpStream, shared: Shared, secrets: Arc<Vec<Option<Secret>>>) {
+async fn component(stream: std::net::TcpStream, shared: Shared, secrets: Arc<Vec<Option<Secret>>>, place: Place) {
     let peer = stream.peer_addr().map(|address| address.to_string()).unwrap_or_default();
     let limit = shared.config().limits.connect_timeout;
     match tokio::time::timeout(limit, handshake(stream, &shared, secrets)).await {
-        Ok(Ok((entry, attach))) => match shared.locals.get(entry) {
-            Some(local) => drop(local.addr.try_send(attach)),
-            None => warn!(peer, "there is no actor for this entry"),
-        },
+        Ok(Ok((entry, attach))) => {
+            place.established();
+            match shared.locals.get(entry) {
+                Some(local) => drop(local.addr.try_send(attach)),
+                None => warn!(peer, "there is no actor for this entry"),
+            }
+        }
         Ok(Err(why)) => warn!(peer, why, "a component was not let in"),
-        Err(_) => info!(peer, "a component did not finish its handshake in time"),
+        Err(_) => {
+            place.late();
+            info!(peer, "a component did not finish its handshake in time");
+        }
     }
 }
 

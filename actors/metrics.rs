@@ -6,7 +6,7 @@
 
 use heteronym_net::steering::Outcome;
 use heteronym_proto::traffic::Traffic;
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry};
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
 
 /// Every counter of a router.
 pub struct Metrics {
@@ -28,6 +28,9 @@ pub struct Metrics {
 /// Of what meets a bound.
 struct Limited {
     crypto_operations: IntCounterVec,
+    incoming_connections: IntCounterVec,
+    handshakes: IntGaugeVec,
+    holds: IntCounter,
 }
 
 /// Which way stanzas went.
@@ -80,10 +83,24 @@ impl Limited {
     fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let what = "Operations for the crypto pool; refused: more of one peer's waited than may";
         let crypto_operations = counter(registry, "heteronym_crypto_operations_total", what, &["result"])?;
-        Ok(Self { crypto_operations })
+        let what = "Connections that were accepted, by what came of their handshake; crowded: too many of one network";
+        let labels = ["listener", "result"];
+        let incoming_connections = counter(registry, "heteronym_incoming_connections_total", what, &labels)?;
+        let what = "Connections on which nobody has shown yet who it is";
+        let handshakes = IntGaugeVec::new(Opts::new("heteronym_handshakes", what), &["listener"])?;
+        registry.register(Box::new(handshakes.clone()))?;
+        let what = "Domains of ours that a peer host was asked to hold";
+        let holds = plain_counter(registry, "heteronym_holds_total", what)?;
+        Ok(Self { crypto_operations, incoming_connections, handshakes, holds })
     }
 
     fn show_zeros(&self) {
+        for listener in ["federation", "s2s", "local_s2s", "component"] {
+            self.handshakes.with_label_values(&[listener]);
+            for result in ["established", "failed", "late", "crowded"] {
+                self.incoming_connections.with_label_values(&[listener, result]);
+            }
+        }
         for result in ["done", "refused", "failed"] {
             self.crypto_operations.with_label_values(&[result]);
         }
@@ -203,6 +220,21 @@ impl Metrics {
         self.tls_handshakes.with_label_values(&[role, result]).inc();
     }
 
+    /// What came of a connection that was accepted, as far as its handshake went.
+    pub(crate) fn incoming_connection(&self, listener: &'static str, result: &'static str) {
+        self.limited.incoming_connections.with_label_values(&[listener, result]).inc();
+    }
+
+    /// So many handshakes more, or fewer, are under way.
+    pub(crate) fn handshakes(&self, listener: &'static str, more: i64) {
+        self.limited.handshakes.with_label_values(&[listener]).add(more);
+    }
+
+    /// A peer is asked to hold one of our domains.
+    pub(crate) fn hold(&self) {
+        self.limited.holds.inc();
+    }
+
     pub(crate) fn crypto_operation(&self, result: &'static str) {
         self.limited.crypto_operations.with_label_values(&[result]).inc();
     }
@@ -215,6 +247,6 @@ mod tests {
     #[test]
     fn every_name_and_label_is_one() {
         let metrics = Metrics::new().unwrap();
-        assert_eq!(metrics.registry().gather().len(), 11);
+        assert_eq!(metrics.registry().gather().len(), 14);
     }
 }

@@ -52,7 +52,11 @@ pub(super) async fn connect(shared: Shared, start: Start) -> Result<Connected, S
         Start::Accepted(stream, place) => {
             let limit = shared.config().limits.connect_timeout;
             let accepted = tokio::time::timeout(limit, accept_host(&shared, stream)).await;
-            drop(place);
+            match &accepted {
+                Ok(Ok(_)) => place.established(),
+                Ok(Err(_)) => drop(place),
+                Err(_) => place.late(),
+            }
             accepted.map_err(|_| "no host stream within the time for connecting".to_owned())?
         }
     }

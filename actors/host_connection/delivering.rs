@@ -79,6 +79,7 @@ impl HostConnection {
             let Ok(domain) = Name::parse(stanza.to_domain()) else { continue };
             held.insert(domain.clone());
             info!(%domain, "the domain's server does not keep up: the peer is asked to hold");
+            self.shared.metrics.hold();
             self.with_core(ctx, |stream, out| stream.ask_to_hold(domain, out));
         }
         if first {

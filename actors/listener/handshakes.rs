@@ -5,18 +5,18 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use heteronym_proto::limits::{HANDSHAKES, HANDSHAKES_OF_ONE_NETWORK};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Handshakes at once, per kind of listener; a connection more waits to be accepted.
-const ALL: usize = 1024;
-/// Of these, from one network. A peer host needs one, and a second where it dials anew.
-const OF_ONE_NETWORK: usize = 64;
+use crate::metrics::Metrics;
 
 /// See the module. Cloning is cheap.
 #[derive(Clone)]
 pub(super) struct Handshakes {
     all: Arc<Semaphore>,
     counts: Counts,
+    listener: &'static str,
+    metrics: Arc<Metrics>,
 }
 
 type Counts = Arc<Mutex<HashMap<IpAddr, usize>>>;
@@ -25,12 +25,26 @@ type Counts = Arc<Mutex<HashMap<IpAddr, usize>>>;
 pub struct Place {
     _permit: OwnedSemaphorePermit,
     network: IpAddr,
-    counts: Counts,
+    of: Handshakes,
+    result: &'static str,
+}
+
+impl Place {
+    /// Somebody has shown who it is.
+    pub fn established(mut self) {
+        self.result = "established";
+    }
+
+    /// It took too long.
+    pub fn late(mut self) {
+        self.result = "late";
+    }
 }
 
 impl Handshakes {
-    pub(super) fn new() -> Self {
-        Self { all: Arc::new(Semaphore::new(ALL)), counts: Counts::default() }
+    /// For one kind of listener, which the metrics name.
+    pub(super) fn new(listener: &'static str, metrics: Arc<Metrics>) -> Self {
+        Self { all: Arc::new(Semaphore::new(HANDSHAKES)), counts: Counts::default(), listener, metrics }
     }
 
     /// Waits for a place that anybody may have.
@@ -43,17 +57,22 @@ impl Handshakes {
         let network = network(address);
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(network).or_default();
-        if *count >= OF_ONE_NETWORK {
+        if *count >= HANDSHAKES_OF_ONE_NETWORK {
+            self.metrics.incoming_connection(self.listener, "crowded");
             return None;
         }
         *count += 1;
-        Some(Place { _permit: permit, network, counts: Arc::clone(&self.counts) })
+        self.metrics.handshakes(self.listener, 1);
+        Some(Place { _permit: permit, network, of: self.clone(), result: "failed" })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = &self.of;
+        of.metrics.handshakes(of.listener, -1);
+        of.metrics.incoming_connection(of.listener, self.result);
+        let mut counts = of.counts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = counts.get_mut(&self.network) {
             *count -= 1;
             if *count == 0 {
@@ -73,14 +92,16 @@ pub(crate) fn network(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     #[actix_rt::test]
     async fn one_network_does_not_get_every_place() {
-        let handshakes = Handshakes::new();
+        let handshakes = Handshakes::new("federation", Arc::new(Metrics::new().unwrap()));
         let (enemy, neighbour) = ("2001:db8::1".parse().unwrap(), "2001:db8:0:0:ffff::2".parse().unwrap());
         let mut places = Vec::new();
-        for _ in 0..OF_ONE_NETWORK {
+        for _ in 0..HANDSHAKES_OF_ONE_NETWORK {
             places.push(handshakes.take(handshakes.free().await.unwrap(), enemy).unwrap());
         }
         assert!(handshakes.take(handshakes.free().await.unwrap(), neighbour).is_none(), "the same 64 bits");
@@ -91,6 +112,20 @@ mod tests {
         assert!(handshakes.take(handshakes.free().await.unwrap(), neighbour).is_some(), "a place was given back");
         places.clear();
         assert!(handshakes.counts.lock().unwrap().is_empty(), "addresses are not collected");
-        assert_eq!(handshakes.all.available_permits(), ALL);
+        assert_eq!(handshakes.all.available_permits(), HANDSHAKES);
+    }
+
+    #[actix_rt::test]
+    async fn all_networks_together_have_so_many_places() {
+        let handshakes = Handshakes::new("federation", Arc::new(Metrics::new().unwrap()));
+        let mut places = Vec::new();
+        for n in 0..HANDSHAKES {
+            let network = IpAddr::from([192, 0, 2, u8::try_from(n / HANDSHAKES_OF_ONE_NETWORK).unwrap()]);
+            places.push(handshakes.take(handshakes.free().await.unwrap(), network).unwrap());
+        }
+        let mut waiting = Box::pin(handshakes.free());
+        assert!(waiting.as_mut().now_or_never().is_none(), "the next waits to be accepted");
+        places.pop();
+        assert!(waiting.await.is_some());
     }
 }

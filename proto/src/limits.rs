@@ -60,6 +60,11 @@ pub const NAME_BYTES: usize = 1024;
 pub const NAMESPACES: usize = 512;
 /// A stanza over its limit is skipped up to this many times the limit; an endless one ends the stream.
 pub const SKIP_FACTOR: usize = 64;
+/// Connections on which nobody has shown yet who it is, per kind of listener; one more waits to be accepted.
+pub const HANDSHAKES: usize = 1024;
+/// Of these, from one network (an IPv4 address, or 64 bits of IPv6); one more is closed at once. A peer host
+/// needs one, and a second where it dials anew.
+pub const HANDSHAKES_OF_ONE_NETWORK: usize = 64;
 /// Bytes that wait for one of our servers; beyond it stanzas are handed back as `overflow`.
 pub const LOCAL_QUEUE_BYTES: usize = 32 << 20;
 /// Bytes that wait for one of our servers from which its peers are asked to hold; the rest of

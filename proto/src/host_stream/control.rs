@@ -31,6 +31,7 @@ impl HostStream {
             Ok(_) | Err(_) if !self.chosen => self.too_early(out),
             Ok(control) => self.take_control(now, control, out),
             Err(MalformedControl { about: Some(about) }) if element.name() != "refused" => {
+                out.actions.push(Action::RequestRefused(Refusal::Malformed));
                 self.refuse(about, Refusal::Malformed, out);
             }
             Err(MalformedControl { .. }) => out.actions.push(Action::StanzaRefused("malformed-control")),
@@ -81,6 +82,7 @@ impl HostStream {
             return self.refuse(About::Id(id), Refusal::Policy, out);
         }
         if !self.questions.take(now.instant) {
+            out.actions.push(Action::RequestRefused(Refusal::Busy(1)));
             return self.refuse(About::Id(id), Refusal::Busy(1), out);
         }
         let learnt = self.identities.learn(identity, now.unix);
