@@ -213,11 +213,15 @@ fn a_missing_intermediate_is_hinted_at() {
 }
 
 #[test]
-fn rsa_of_1024_bits_is_not_trusted() {
+fn rsa_that_is_too_short_or_costs_too_much_is_not_trusted() {
     let authority = Authority::new();
-    let chain = [authority.issue_rsa(NAME, 1024)];
-    let verdict = roots(&authority).check(&chain, NAME, NOW);
-    assert!(matches!(verdict, Err(Untrusted::Leaf(CertificateError::Rsa { bits: 1024, .. }))), "{verdict:?}");
+    for size in [1024, 4104, 8192, 16_384] {
+        let chain = [authority.issue_rsa(NAME, size)];
+        match roots(&authority).check(&chain, NAME, NOW) {
+            Err(Untrusted::Leaf(CertificateError::Rsa { bits, .. })) => assert_eq!(bits, size),
+            other => panic!("{size}: {other:?}"),
+        }
+    }
 }
 
 #[test]

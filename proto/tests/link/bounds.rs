@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use heteronym_proto::control::{About, Control, IdentityRequest};
+use heteronym_proto::host_stream::Role;
 use heteronym_proto::identity::Identity;
-use heteronym_proto::limits::{PENDING_ACTIVATIONS, UNPROVEN_PAIRS};
+use heteronym_proto::limits::{PENDING_ACTIVATIONS, UNPROVEN_PAIRS, UNREAD_REPORTS};
 use heteronym_proto::refusal::Refusal;
 use heteronym_proto::stream_error::Condition;
 
@@ -174,6 +175,24 @@ fn pings_that_are_not_read_are_bounded_too() {
         peer.raw(ping);
     }
     assert!(peer.side.closed.is_some());
+}
+
+/// It reads them, but never says so.
+#[test]
+fn reports_that_a_peer_does_not_acknowledge_are_bounded() {
+    let mut peer = Scripted::with(Setup { role: Role::Accepted, ..unlimited() });
+    peer.raw("<enable xmlns='urn:xmpp:sm:3' resume='true'/>");
+    let at_once = 1024;
+    let strays = "<message from='u@sophia.lit' to='v@saramago.lit'/>".repeat(at_once);
+    let mut sent = 0;
+    while peer.side.closed.is_none() {
+        assert!(sent <= UNREAD_REPORTS, "they are kept without end");
+        peer.raw(&strays);
+        peer.heard();
+        sent += at_once;
+    }
+    let closed = peer.side.closed.clone().flatten().map(|error| error.condition);
+    assert_eq!((closed, sent), (Some(Condition::ResourceConstraint), UNREAD_REPORTS + at_once));
 }
 
 #[test]

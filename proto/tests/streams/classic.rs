@@ -9,7 +9,7 @@ use heteronym_proto::classic::stream::{Action, Peer, ServerStream, Setting};
 use heteronym_proto::dialback::{DialbackSecret, Ends, Outcome};
 use heteronym_proto::framer::{Frame, Framer};
 use heteronym_proto::hosted::Hosted;
-use heteronym_proto::limits::{Limits, SENDING_PAIRS};
+use heteronym_proto::limits::{Limits, PROVED_DOMAINS, SENDING_PAIRS};
 use heteronym_proto::pair::Pair;
 use heteronym_proto::stanza_error::Condition;
 use heteronym_proto::stream_error::Condition as StreamCondition;
@@ -283,6 +283,16 @@ fn dialback_for_domains_that_are_wrong_is_answered_and_the_stream_goes_on() {
     let mut strict = End::with(Setting { dialback: false, ..setting(&THEIRS) }, false);
     strict.told(result("saramago.lit", "pessoa.lit"));
     assert!(strict.says().contains("not-allowed"));
+}
+
+#[test]
+fn the_domains_that_one_stream_proves_are_bounded() {
+    let (_, mut theirs) = ends();
+    for n in 0..PROVED_DOMAINS {
+        theirs.stream.prove(name(&format!("d{n}.lit")), name("pessoa.lit"), &mut Vec::new());
+    }
+    assert_eq!(theirs.told("<db:result from='one.more.lit' to='pessoa.lit'>k</db:result>"), []);
+    assert!(theirs.says().contains("resource-constraint"));
 }
 
 #[test]
