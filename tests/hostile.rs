@@ -19,8 +19,9 @@ use crate::support::stage::{Stage, World};
 /// The enemy: a host with a good certificate, whose name lets the router choose the link.
 const THIRD: &str = "xmpp.third.isp";
 /// A domain of the enemy's, which is its own by every rule.
-const ENEMY: &str = "x@third.lit";
-const JOSE: &str = "jose@saramago.lit/x";
+pub(crate) const ENEMY: &str = "x@third.lit";
+/// Somebody at one of the router's domains.
+pub(crate) const JOSE: &str = "jose@saramago.lit/x";
 
 /// A host called `called` with a good certificate, whose records its domains name.
 async fn host(world: &World, called: &str, domain: &str) -> Host {
@@ -30,12 +31,13 @@ async fn host(world: &World, called: &str, domain: &str) -> Host {
     host
 }
 
-async fn third(stage: &Stage) -> Host {
+/// A host whose name lets the router choose the link, and which serves third.lit.
+pub(crate) async fn third(stage: &Stage) -> Host {
     host(&stage.world, THIRD, "third.lit").await
 }
 
 /// A link of the third host's with the pair of third.lit and saramago.lit active.
-async fn active(stage: &Stage, host: &Host) -> Link {
+pub(crate) async fn active(stage: &Stage, host: &Host) -> Link {
     let issued = stage.world.authority.issue(&Request::new(["third.lit"], KeyKind::P256)).unwrap();
     let own = Domain::new(name("third.lit"), host.name.clone(), &issued);
     let mut link = host.dial(&stage.world.router).await;

@@ -15,6 +15,7 @@ mod demo;
 mod dns;
 mod drain;
 mod federation;
+mod floods;
 mod hostile;
 mod jabberd2;
 mod links;

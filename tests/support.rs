@@ -12,6 +12,7 @@ pub(crate) mod jabberd2;
 pub(crate) mod keys;
 pub(crate) mod link;
 pub(crate) mod local;
+pub(crate) mod metrics;
 pub(crate) mod router;
 pub(crate) mod server;
 pub(crate) mod silence;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use heteronym::demo::authority::Issued;
-use heteronym_net::certificate::{Facts, KeyType as NetKeyType};
+use heteronym_net::certificate::{Facts, KeyType as NetKeyType, fingerprint};
 use heteronym_net::clock::Now;
 use heteronym_net::keys::{self, DomainKey, KemKey};
 use heteronym_proto::crypto::{ActivationKey, CryptoOp};
@@ -23,8 +23,13 @@ pub(crate) struct Domain {
 impl Domain {
     /// `domain`, which `host` serves, with a certificate that may be for anybody.
     pub(crate) fn new(domain: Name, host: Name, issued: &Issued) -> Self {
-        let (key, kem) = (issued.key().unwrap(), KemKey::generate());
-        let certificate = facts(key.facts());
+        Self::with_key(domain, host, issued.key().unwrap())
+    }
+
+    /// The same with a key that shows whatever it likes.
+    pub(crate) fn with_key(domain: Name, host: Name, key: Arc<dyn DomainKey>) -> Self {
+        let kem = KemKey::generate();
+        let certificate = CertificateFacts { fingerprint: fingerprint(&key.chain()[0]), ..facts(key.facts()) };
         let suite = Suite::of(&certificate).unwrap();
         let identity = Identity { domain, chain: key.chain().to_vec(), kem: None };
         let own = OwnIdentity { identity, certificate, suite, kem: None, former_kems: Vec::new() };

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use heteronym::demo::authority::Issued;
+use heteronym_net::keys::DomainKey;
 use heteronym_net::tls::{Certificates, HostTls, Secured};
 use heteronym_net::wire::Stream;
 use heteronym_proto::activation::Setting;
@@ -36,20 +37,25 @@ pub(crate) struct Host {
     listener: TcpListener,
 }
 
-fn tls(called: &str, issued: &Issued) -> HostTls {
-    HostTls::new(Arc::new(Certificates::new(called, issued.key().unwrap()))).unwrap()
+fn tls(called: &str, key: Arc<dyn DomainKey>) -> HostTls {
+    HostTls::new(Arc::new(Certificates::new(called, key))).unwrap()
 }
 
 impl Host {
     /// The host `called` with a certificate that may be for anybody; listens on a port of its own.
     pub(crate) async fn new(called: &str, issued: &Issued) -> Self {
+        Self::with_key(called, issued.key().unwrap()).await
+    }
+
+    /// The same with a key that shows whatever it likes.
+    pub(crate) async fn with_key(called: &str, key: Arc<dyn DomainKey>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        Self { name: name(called), tls: tls(called, issued), listener }
+        Self { name: name(called), tls: tls(called, key), listener }
     }
 
     /// Shows another certificate from now on.
     pub(crate) fn renew(&mut self, issued: &Issued) {
-        self.tls = tls(self.name.as_str(), issued);
+        self.tls = tls(self.name.as_str(), issued.key().unwrap());
     }
 
     /// Where it listens.

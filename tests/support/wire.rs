@@ -60,6 +60,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.io.flush().await
     }
 
+    /// Says that nothing more will come, without an end of the stream.
+    pub(crate) async fn half_close(&mut self) {
+        soon("closing one half", self.io.shutdown()).await.unwrap();
+    }
+
     /// A header comes next, as after SASL.
     pub(crate) fn restart(&mut self) {
         self.framer.restart();
