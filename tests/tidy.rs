@@ -176,3 +176,25 @@ fn files_named_in_documents_exist() {
     });
     assert_none("files that are not there", breaches.collect::<Vec<_>>());
 }
+
+/// Every bound has its row in docs/bounds.md, and the tests that are named there exist.
+#[test]
+fn every_bound_is_documented_with_a_test() {
+    let page = read_to_string(root().join("docs/bounds.md")).unwrap();
+    let limits = read_to_string(root().join("proto/src/limits.rs")).unwrap();
+    let constants = limits.lines().filter_map(|line| line.strip_prefix("pub const ")?.split(':').next());
+    let fields = limits.lines().filter_map(|line| line.strip_prefix("    pub ")?.split(':').next());
+    let named = |name: &&str| page.contains(&format!("`{name}`"));
+    assert_none("bounds that docs/bounds.md does not name", constants.chain(fields).filter(|name| !named(name)));
+    let (mut file, mut breaches) = (String::new(), Vec::new());
+    for word in page.split('`').skip(1).step_by(2) {
+        // Facts have longer names than keys and metrics.
+        let is_test = word.matches('_').count() >= 3 && !word.ends_with("_total") && word.to_lowercase() == word;
+        if word.ends_with(".rs") {
+            file = read_to_string(root().join(word)).unwrap_or_default();
+        } else if is_test && !file.contains(&format!("fn {word}()")) {
+            breaches.push(word);
+        }
+    }
+    assert_none("tests that docs/bounds.md names and that do not exist", breaches);
+}
