@@ -79,8 +79,6 @@ pub const PENDING_ACTIVATIONS: usize = 1024;
 pub const CONCURRENT_RUNS: usize = 64;
 /// A pending activation ends after this.
 pub const ACTIVATION_TIMEOUT: Duration = Duration::from_secs(30);
-/// The share of an activation's life after which it is renewed at the earliest.
-pub const FIRST_RENEWAL: f64 = 0.80;
 /// Who lost the glare asks again where no request came in this time.
 pub const GLARE_WAIT: Duration = Duration::from_secs(5);
 /// What a peer is asked to wait for, in seconds, where we cannot serve it now: a look-up that failed,

@@ -57,6 +57,11 @@ impl Asking {
         (self.ask_at, self.written) = (None, (0, 0));
     }
 
+    /// When the peer was heard last.
+    pub(super) fn heard(&self) -> Instant {
+        self.heard
+    }
+
     /// A stanza was written.
     pub(super) fn wrote(&mut self, bytes: usize) {
         self.written = (self.written.0 + 1, self.written.1 + bytes);

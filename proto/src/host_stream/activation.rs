@@ -12,13 +12,16 @@ use crate::control::{About, Activate, Aid, Control, DeactivateReason, Request, R
 use crate::crypto::ActivationKey;
 use crate::domain_pair::{Failure, PairAction, PairEvent, SaidBy};
 use crate::identities::Answer;
-use crate::limits::{ACTIVATION_TIMEOUT, BUSY_SECONDS, CONCURRENT_RUNS, FIRST_RENEWAL, PENDING_ACTIVATIONS};
+use crate::limits::{ACTIVATION_TIMEOUT, BUSY_SECONDS, CONCURRENT_RUNS, PENDING_ACTIVATIONS};
 use crate::mux::Slot;
 use crate::now::Now;
 use crate::pair::Pair;
 use crate::pairs::{Active, Run};
 use crate::refusal::Refusal;
 use crate::way::Policy;
+
+/// The share of an activation's life after which it is renewed at the earliest.
+pub(super) const FIRST_RENEWAL: f64 = 0.80;
 
 impl HostStream {
     /// Asks for a pair, as soon as its turn among our runs comes.

@@ -9,7 +9,7 @@ use super::{Action, HostStream, Out, Role};
 use crate::acks::Ack;
 use crate::broken::{self, Fault};
 use crate::control::Control;
-use crate::limits::{LISTEN_WAIT, RESUME_WAIT, SESSION_LIFE};
+use crate::limits::{ANSWER_WITHIN, LISTEN_WAIT, RESUME_WAIT, SESSION_LIFE, SILENCE};
 use crate::mux::{Again, Mux, Slot};
 use crate::now::Now;
 use crate::sent::{Sent, SentCopies};
@@ -45,7 +45,10 @@ impl HostStream {
             }
             Role::Dialled { counts: false } => Counting::Off,
             Role::Accepted => {
-                self.sm.listens_until = Some(now.instant + LISTEN_WAIT);
+                let has_session = self.sm.before.is_some();
+                self.sm.listens_since = has_session.then_some((now.instant, None));
+                let wait = if has_session { SILENCE } else { LISTEN_WAIT };
+                self.sm.listens_until = Some(now.instant + wait);
                 Counting::Listening
             }
         };
@@ -194,6 +197,27 @@ impl HostStream {
                 self.sm.refused = true;
                 self.say(&Ack::Failed(Condition::ItemNotFound), out);
             }
+        }
+    }
+
+    /// The peer dialled, and has not said whether it counts. Before a session is lost, it is asked whether it is
+    /// there at all.
+    pub(super) fn heard_nothing(&mut self, now: Now, out: &mut Out) {
+        let heard = self.sm.asking.heard();
+        match self.sm.listens_since {
+            Some((since, None)) => {
+                self.probe(out);
+                self.sm.listens_since = Some((since, Some(now.instant)));
+                self.sm.listens_until = Some(now.instant + ANSWER_WITHIN);
+            }
+            Some((_, Some(asked))) if heard < asked => {
+                (self.over, self.sm.listens_until) = (true, None);
+                out.actions.push(Action::Dead(now.instant.saturating_duration_since(heard)));
+            }
+            Some((since, Some(_))) if now.instant < since + LISTEN_WAIT => {
+                self.sm.listens_until = Some(since + LISTEN_WAIT);
+            }
+            Some(_) | None => self.is_not_counted(now, out),
         }
     }
 

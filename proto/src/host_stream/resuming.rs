@@ -135,7 +135,7 @@ impl HostStream {
             return;
         }
         if self.sm.state == Counting::Listening {
-            self.is_not_counted(now, out);
+            self.heard_nothing(now, out);
         } else {
             self.pairs_settled(now, out);
         }

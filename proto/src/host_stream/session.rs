@@ -64,8 +64,10 @@ pub(super) struct Sm {
     pub(super) before: Option<Counts>,
     pub(super) asleep: Asleep,
     pub(super) resuming: Option<Resuming>,
-    /// We were dialled: the peer says by then what it wants.
+    /// We were dialled: the peer says by then what it wants, or is asked whether it is there.
     pub(super) listens_until: Option<Instant>,
+    /// We were dialled and have a session: since when the link is chosen, and since when the peer is asked.
+    pub(super) listens_since: Option<(Instant, Option<Instant>)>,
     /// The peer wanted to resume a session that is not known here: it counts, and says so again.
     pub(super) refused: bool,
     /// Stanzas of ours that were written before counting began.
@@ -87,6 +89,7 @@ impl Sm {
             asleep: Asleep::new(),
             resuming: None,
             listens_until: None,
+            listens_since: None,
             refused: false,
             before_enable: 0,
             asking: Asking::new(now.instant),

@@ -3,10 +3,11 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
+use super::activation::FIRST_RENEWAL;
 use super::{Action, HostStream, Out, PairChange};
 use crate::control::{About, Control, DeactivateReason};
 use crate::domain_pair::{Failure, SaidBy};
-use crate::limits::{BUSY_SECONDS, FIRST_RENEWAL};
+use crate::limits::BUSY_SECONDS;
 use crate::mux::Slot;
 use crate::now::Now;
 use crate::refusal::Refusal;

@@ -358,3 +358,44 @@ fn whatever_a_peer_says_nothing_panics_and_no_time_out_stays_due() {
         assert!(run.is_ok(), "seed {seed}");
     }
 }
+
+/// The side that was dialled and has a session does not lose it because the link carries nothing any more.
+#[test]
+fn a_link_that_goes_dead_before_its_first_word_takes_no_session_with_it() {
+    let mut link = Link::counted();
+    link.break_off(MINE);
+    link.choose();
+    let said = link.lose(MINE);
+    let chosen = &said[..said.find("<resume ").expect("it wants to go on")];
+    link.other.hear(link.now, chosen);
+    for seconds in 0..20 {
+        let now = later(link.now, Duration::from_secs(seconds));
+        link.other.timeout(now);
+    }
+    assert!(link.other.dead && link.other.says().contains("<ping "));
+    link.cut(OTHER);
+    assert_eq!((link.mine.in_doubt, link.other.in_doubt), (0, 0));
+    assert!(link.mine.is_active(OURS, THEIRS), "resumed");
+}
+
+/// One that lives and never says that it counts is believed after a while.
+#[test]
+fn a_peer_that_lives_and_does_not_count_loses_the_session() {
+    let mut link = Link::counted();
+    link.break_off(MINE);
+    link.choose();
+    let said = link.lose(MINE);
+    let chosen = &said[..said.find("<resume ").expect("it wants to go on")];
+    link.other.hear(link.now, chosen);
+    for seconds in 0..40 {
+        let now = later(link.now, Duration::from_secs(seconds));
+        link.other.timeout(now);
+        if link.other.says().contains("<ping ") {
+            let answer = format!("<iq from='{MINE}' to='{OTHER}' type='result' id='p1'/>");
+            link.other.stream.heard(now);
+            link.other.hear(now, &answer);
+        }
+    }
+    assert!(!link.other.dead);
+    assert!(link.other.session.is_none() && link.other.stream.unacknowledged() == 0);
+}
