@@ -15,8 +15,7 @@ pub struct Metrics {
     stanzas: [[IntCounter; 3]; 3],
     bytes: [IntCounter; 3],
     errors: IntCounterVec,
-    resumed_pairs: IntCounter,
-    in_doubt: IntCounter,
+    broken: Broken,
     activations: IntCounterVec,
     activation_seconds: Histogram,
     dns_lookups: IntCounterVec,
@@ -31,6 +30,13 @@ struct Limited {
     incoming_connections: IntCounterVec,
     handshakes: IntGaugeVec,
     holds: IntCounter,
+}
+
+/// Of what breaks.
+struct Broken {
+    resumed_pairs: IntCounter,
+    in_doubt: IntCounter,
+    panics: IntCounter,
 }
 
 /// Which way stanzas went.
@@ -107,6 +113,18 @@ impl Limited {
     }
 }
 
+impl Broken {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let what = "Pairs that were resumed on another connection";
+        let resumed_pairs = plain_counter(registry, "heteronym_resumed_pairs_total", what)?;
+        let what = "Stanzas that were sent again, or given back, and may have arrived";
+        let in_doubt = plain_counter(registry, "heteronym_in_doubt_stanzas_total", what)?;
+        let what = "Panics: each cost a connection or an activation, and is a fault of the router";
+        let panics = plain_counter(registry, "heteronym_panics_total", what)?;
+        Ok(Self { resumed_pairs, in_doubt, panics })
+    }
+}
+
 impl Metrics {
     /// All at zero.
     ///
@@ -127,10 +145,6 @@ impl Metrics {
         let tls_handshakes =
             counter("heteronym_tls_handshakes_total", "TLS handshakes with hosts and servers", &["role", "result"])?;
         let activation_seconds = activation_seconds(&registry)?;
-        let what = "Pairs that were resumed on another connection";
-        let resumed_pairs = plain_counter(&registry, "heteronym_resumed_pairs_total", what)?;
-        let what = "Stanzas that were sent again, or given back, and may have arrived";
-        let in_doubt = plain_counter(&registry, "heteronym_in_doubt_stanzas_total", what)?;
         let stanzas = Direction::ALL.map(|direction| {
             Traffic::KINDS.map(|kind| stanzas.with_label_values(&[direction.as_str(), kind.as_str()]))
         });
@@ -139,8 +153,7 @@ impl Metrics {
             stanzas,
             bytes,
             errors,
-            resumed_pairs,
-            in_doubt,
+            broken: Broken::new(&registry)?,
             activations,
             activation_seconds,
             dns_lookups,
@@ -190,11 +203,22 @@ impl Metrics {
     }
 
     pub(crate) fn resumed_pair(&self) {
-        self.resumed_pairs.inc();
+        self.broken.resumed_pairs.inc();
     }
 
     pub(crate) fn in_doubt(&self, stanzas: usize) {
-        self.in_doubt.inc_by(stanzas as u64);
+        self.broken.in_doubt.inc_by(stanzas as u64);
+    }
+
+    /// Something has panicked.
+    pub fn panicked(&self) {
+        self.broken.panics.inc();
+    }
+
+    /// How often something has panicked.
+    #[must_use]
+    pub fn panics(&self) -> u64 {
+        self.broken.panics.get()
     }
 
     /// An activation ended, well or not; `seconds` where it ended well and its begin is known.
@@ -247,6 +271,6 @@ mod tests {
     #[test]
     fn every_name_and_label_is_one() {
         let metrics = Metrics::new().unwrap();
-        assert_eq!(metrics.registry().gather().len(), 14);
+        assert_eq!(metrics.registry().gather().len(), 15);
     }
 }

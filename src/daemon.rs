@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -11,6 +12,7 @@ use crate::certificates::Certificates;
 use crate::config::Config;
 use crate::launch::{LaunchError, launch};
 use crate::operator::Operator;
+use crate::panics;
 
 /// Why the daemon ended other than by a signal.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +32,7 @@ pub enum DaemonError {
 pub fn run(config: Config, certificates: Certificates, file: PathBuf) -> Result<(), DaemonError> {
     actix_rt::System::new().block_on(async move {
         let launched = launch(&config, certificates, threads())?;
+        panics::watch(Arc::clone(launched.operator().metrics()));
         info!(host = %config.host.name, config = %file.display(), "running");
         wait_for_end(launched.operator()).await?;
         launched.drain().await;

@@ -11,6 +11,7 @@ pub mod launch;
 pub mod logging;
 pub mod metrics;
 pub mod operator;
+pub mod panics;
 pub mod status;
 pub mod telemetry;
 pub mod zone;

@@ -75,6 +75,12 @@ impl Operator {
         }
     }
 
+    /// What is counted.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
     /// Waits until somebody asks for the end.
     pub async fn drain_asked(&self) {
         self.drain.notified().await;

@@ -22,6 +22,8 @@ mod links;
 mod local_links;
 mod loopback;
 mod operation;
+#[cfg(feature = "broken")]
+mod panics;
 mod refusals;
 mod restart;
 mod rules;

@@ -77,6 +77,7 @@ async fn the_metrics_move_with_what_happens() {
         "stanza_errors",
         "activations",
         "resumed_pairs",
+        "panics",
         "dns_lookups",
         "steering_questions",
         "tls_handshakes",

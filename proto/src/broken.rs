@@ -1,6 +1,6 @@
-//! Faults that the simulation builds in, one at a time, to see that it notices them.
+//! Faults that tests build in, one at a time: the simulation has to notice them, the actors to survive them.
 //!
-//! Without the feature `broken`, which nothing but that test turns on, [`has`] is `false` and costs nothing.
+//! Without the feature `broken`, which nothing but those tests turns on, there are none and nothing is asked.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -24,11 +24,17 @@ pub enum Fault {
     TimersStay,
     /// Stanzas that may have arrived are sent again, and nobody is told.
     DoubtIsHidden,
+    /// The next event of an activation panics.
+    PairPanics,
+    /// The next element from a peer host panics.
+    LinkPanics,
+    /// The next stanza from a local server panics.
+    LocalPanics,
 }
 
 impl Fault {
-    /// Each of them.
-    pub const ALL: [Self; 8] = [
+    /// Those that the simulation has to notice.
+    pub const NOTICED: [Self; 8] = [
         Self::ArrivedGoesAgain,
         Self::LostGoesNot,
         Self::AgainGoesLast,
@@ -50,4 +56,12 @@ pub fn build_in(fault: Fault) {
 /// Whether this fault is built in.
 pub(crate) fn has(fault: Fault) -> bool {
     cfg!(feature = "broken") && BROKEN.load(Ordering::Relaxed) == fault as u8
+}
+
+/// Panics, once, where this fault is built in.
+pub(crate) fn panic_once(fault: Fault) {
+    if has(fault) {
+        BROKEN.store(0, Ordering::Relaxed);
+        panic!("{fault:?} was built in");
+    }
 }

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use crate::activation::{Proven, Run, Setting, initiator, responder};
+use crate::broken::{self, Fault};
 use crate::control::{Activate, Aid, Request, Response};
 use crate::crypto::{ActivationKey, CryptoOp, CryptoResult};
 use crate::identity::{OwnIdentity, PeerIdentity};
@@ -165,6 +166,7 @@ impl DomainPair {
     /// An event that does not belong to the phase is a result that came too late, or a peer's
     /// element out of order: the phase stays, and nothing is done.
     pub fn handle(&mut self, event: PairEvent) -> Option<PairAction> {
+        broken::panic_once(Fault::PairPanics);
         let phase = std::mem::replace(&mut self.phase, Phase::Ended);
         match self.step(phase, event) {
             Ok((phase, action)) => {

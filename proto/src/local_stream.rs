@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::acks::{self, Ack};
+use crate::broken::{self, Fault};
 use crate::checker::{Malformed, Root, Scope, check_head};
 use crate::framer::Frame;
 use crate::host_iq;
@@ -75,6 +76,7 @@ impl LocalStream {
     /// Judges the next frame. `bytes` must be the frame's own, where it is an element.
     #[must_use]
     pub fn frame<'a>(&self, frame: &'a Frame) -> Verdict<'a> {
+        broken::panic_once(Fault::LocalPanics);
         match frame {
             Frame::Element(bytes) => self.element(bytes, &Scope::COMPONENT),
             Frame::TooLarge { head, .. } => self.too_large(head),

@@ -20,6 +20,7 @@ use crate::stream_error::{Condition, StreamError};
 impl HostStream {
     /// Takes the next frame.
     pub fn frame(&mut self, now: Now, frame: Frame, out: &mut Out) {
+        broken::panic_once(Fault::LinkPanics);
         self.heard(now);
         if self.over || (self.closing && self.is_counted() && is_stanza(&frame)) {
             return;
