@@ -115,6 +115,7 @@ impl HostStream {
             Ok(_) => {
                 self.sm.carried = true;
                 self.see_to_gate();
+                self.open_acknowledged(out);
                 out.actions.push(Action::Write);
             }
             Err(found) => self.end(StreamError::handled_count_too_high(found), out),

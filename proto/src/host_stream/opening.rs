@@ -28,16 +28,15 @@ impl Pings {
 
 impl HostStream {
     /// Whether stanzas of an earlier activation are under way, which the peer may hand back: what is newer must not
-    /// overtake them, and waits for a ping behind them to be answered. What is resumed was never interrupted.
+    /// overtake them, and waits for a ping behind them to be answered. What is resumed was never interrupted, and where
+    /// nothing is acknowledged nobody knows what is under way.
     pub(super) fn opens_later(&mut self, slot: Slot, resumed: bool, out: &mut Out) -> bool {
-        let record = self.pairs.get_mut(slot);
-        if broken::has(Fault::NewOvertakes) {
+        if !self.is_counted() || broken::has(Fault::NewOvertakes) {
             return false;
         }
+        let record = self.pairs.get_mut(slot);
         let interrupted = !resumed || record.opens_behind.take().is_some();
-        let last = record.last_sent;
-        let under_way = last > self.pings.read && self.sm.counts.copies.is_under_way(last);
-        let waits = interrupted && under_way && !self.mux.is_open(slot);
+        let waits = interrupted && self.is_under_way(slot) && !self.mux.is_open(slot);
         if waits && self.pings.written < self.sent() {
             self.probe(out);
         }
@@ -47,20 +46,41 @@ impl HostStream {
         waits
     }
 
+    /// Whether the last stanza of a pair is neither acknowledged nor handed back, nor known to be read.
+    fn is_under_way(&self, slot: Slot) -> bool {
+        let last = self.pairs.get(slot).last_sent;
+        last > self.pings.read && self.sm.counts.copies.is_under_way(last)
+    }
+
     /// The peer has read everything before ping `number`.
     pub(super) fn open_behind(&mut self, number: u64, out: &mut Out) {
         if number == self.pings.count {
             self.pings.read = self.pings.written;
         }
         while let Some((ping, slot)) = self.pings.opening.pop_front_if(|(ping, _)| *ping <= number) {
-            let record = self.pairs.get_mut(slot);
-            if record.opens_behind.take_if(|of| *of == ping).is_some()
-                && record.may_send()
-                && !self.held.contains(&record.pair.remote)
-            {
-                self.mux.open(slot);
-                out.actions.push(Action::Write);
+            self.open_now(ping, slot, out);
+        }
+    }
+
+    /// An acknowledgement shows the same, and later, as a rule.
+    pub(super) fn open_acknowledged(&mut self, out: &mut Out) {
+        for (ping, slot) in std::mem::take(&mut self.pings.opening) {
+            if self.is_under_way(slot) {
+                self.pings.opening.push_back((ping, slot));
+            } else {
+                self.open_now(ping, slot, out);
             }
+        }
+    }
+
+    fn open_now(&mut self, ping: u64, slot: Slot, out: &mut Out) {
+        let record = self.pairs.get_mut(slot);
+        if record.opens_behind.take_if(|of| *of == ping).is_some()
+            && record.may_send()
+            && !self.held.contains(&record.pair.remote)
+        {
+            self.mux.open(slot);
+            out.actions.push(Action::Write);
         }
     }
 }
