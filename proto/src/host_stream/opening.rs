@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use super::{Action, HostStream, Out};
 use crate::broken::{self, Fault};
 use crate::mux::Slot;
+use crate::pairs::Run;
 
 /// The pings of a stream, and what their answers show.
 #[derive(Debug, Default)]
@@ -35,8 +36,17 @@ impl HostStream {
             return false;
         }
         let record = self.pairs.get_mut(slot);
+        if record.opens_behind.is_some_and(|ping| self.pings.opening.contains(&(ping, slot))) {
+            return true;
+        }
         let interrupted = !resumed || record.opens_behind.take().is_some();
-        let waits = interrupted && self.is_under_way(slot) && !self.mux.is_open(slot);
+        // Where we activate, the peer may have ended what was active and we have not heard it yet.
+        let asks = matches!(record.run, Some(Run::Activating(..)));
+        let waits = interrupted && self.is_under_way(slot) && (asks || !self.mux.is_open(slot));
+        if waits {
+            self.mux.close(slot);
+            self.watch_queue(slot);
+        }
         if waits && self.pings.written < self.sent() {
             self.probe(out);
         }
