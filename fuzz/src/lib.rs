@@ -3,10 +3,14 @@
 //! Each function panics where a property does not hold that is true of *any* bytes. See the folder's
 //! `README.md`.
 
+mod choices;
+mod clock;
+
 pub mod checker;
 pub mod control;
 pub mod framer;
 pub mod header;
+pub mod mux;
 
 /// What the differential test compares readings with.
 #[path = "../../proto/tests/differential/by_rxml.rs"]
@@ -21,5 +25,10 @@ mod reading;
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its binary and of its folder in `corpus/`.
-pub const TARGETS: [(&str, Target); 4] =
-    [("checker", checker::run), ("control", control::run), ("framer", framer::run), ("header", header::run)];
+pub const TARGETS: [(&str, Target); 5] = [
+    ("checker", checker::run),
+    ("control", control::run),
+    ("framer", framer::run),
+    ("header", header::run),
+    ("mux", mux::run),
+];

@@ -1,0 +1,180 @@
+//! The multiplexer: sequences of operations on it, beside a model that is too simple to be wrong.
+
+mod model;
+
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use heteronym_proto::mux::{Again, Mux, Parcel};
+
+use crate::choices::Choices;
+use crate::clock::origin;
+use model::{Model, Stanza};
+
+/// Bounds of one pair's queue and of all: some inputs exceed them, and some do not.
+const LIMITS: [(usize, usize); 4] = [(200, 600), (30_000, 60_000), (1 << 20, 200_000), (1 << 20, 8 << 20)];
+const SLOTS: usize = 4;
+/// Lengths of stanzas, the longest of which takes several turns.
+const LENGTHS: [usize; 6] = [16, 100, 1000, 5000, 16 << 10, model::LONGEST];
+const ROOMS: [usize; 7] = [0, 1, 100, 4000, 16 << 10, 100_000, usize::MAX];
+const WAITS: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(3)];
+
+/// A multiplexer, its model, and the stanzas that have left it.
+struct Run<'a> {
+    choices: Choices<'a>,
+    mux: Mux<u64>,
+    model: Model,
+    now: Instant,
+    written: Vec<(u32, Parcel<u64>)>,
+    /// Of what was made so far.
+    count: u64,
+}
+
+/// Does what `data` says.
+///
+/// # Panics
+/// If the multiplexer and its model do not agree.
+pub fn run(data: &[u8]) {
+    let mut choices = Choices::new(data);
+    let limits = choices.of(&LIMITS);
+    let (mux, model) = (Mux::new(limits.0, limits.1), Model::new(limits));
+    let mut run = Run { choices, mux, model, now: origin(), written: Vec::new(), count: 0 };
+    run.add();
+    while let Some(byte) = run.choices.next() {
+        run.step(byte);
+        run.model.compare(&run.mux);
+    }
+    run.finish();
+}
+
+impl Run<'_> {
+    fn step(&mut self, byte: u8) {
+        let slot = u32::from(byte >> 4) % u32::try_from(self.model.slots.len()).expect("a few");
+        match byte % 16 {
+            0..=3 => self.push(slot),
+            4..=6 => self.fill(),
+            7 => self.open(slot),
+            8 => {
+                self.mux.close(slot);
+                self.model.close(slot);
+            }
+            9 => self.push_again(),
+            10 => {
+                let taken = self.mux.take(slot);
+                self.model.taken(slot, &taken, |_| true);
+            }
+            11 => self.take_overdue(slot),
+            12 => self.control(slot),
+            13 => self.now += self.choices.of(&WAITS),
+            14 => {
+                self.model.gated = !self.model.gated;
+                self.mux.gate(self.model.gated);
+            }
+            _ => self.rarely(),
+        }
+    }
+
+    fn rarely(&mut self) {
+        match self.choices.below(4) {
+            0 | 1 => self.add(),
+            2 => {
+                self.model.limits = self.choices.of(&LIMITS);
+                self.mux.set_limits(self.model.limits.0, self.model.limits.1);
+            }
+            _ => {
+                let (element, at_once) = (self.element('e', 0), self.choices.below(2) == 0);
+                self.model.end(&element, at_once);
+                self.mux.end(element, at_once);
+            }
+        }
+    }
+
+    fn add(&mut self) {
+        if self.model.slots.len() < SLOTS {
+            assert_eq!(self.mux.add() as usize, self.model.slots.len());
+            self.model.slots.push(model::Slot::default());
+            self.open(self.model.slots.len() as u32 - 1);
+        }
+    }
+
+    fn open(&mut self, slot: u32) {
+        self.mux.open(slot);
+        self.model.open(slot);
+    }
+
+    /// Something that is written as it is, and is like nothing else; `length` at least.
+    fn element(&mut self, kind: char, length: usize) -> Bytes {
+        self.count += 1;
+        let mut text = format!("{kind}{}", self.count);
+        text.extend(std::iter::repeat_n('.', length.saturating_sub(text.len() + 1)));
+        Bytes::from(text + ">")
+    }
+
+    fn control(&mut self, slot: u32) {
+        let element = self.element('c', 0);
+        if self.choices.below(2) == 0 {
+            self.model.control.push_back(element.clone());
+            self.mux.control(element);
+        } else {
+            self.model.control_behind(slot, &element);
+            self.mux.control_behind(slot, element);
+        }
+    }
+
+    fn push(&mut self, slot: u32) {
+        let length = self.choices.of(&LENGTHS);
+        let (bytes, origin) = (self.element('s', length), self.count);
+        let fits = self.model.fits(slot, bytes.len());
+        match self.mux.push(slot, bytes.clone(), origin, self.now) {
+            Ok(()) => self.model.push(slot, Stanza { bytes, origin, seq: None, since: self.now, written: false }),
+            Err(full) => assert_eq!((full.0.bytes, full.0.origin), (bytes, origin)),
+        }
+        assert_eq!(self.model.slots[slot as usize].has(origin), fits, "the bounds are exact");
+    }
+
+    /// One of those that were written comes back.
+    fn push_again(&mut self) {
+        if self.written.is_empty() {
+            return;
+        }
+        let at = self.choices.below(self.written.len());
+        let (slot, parcel) = self.written.swap_remove(at);
+        let Parcel { bytes, origin, seq, retried, .. } = parcel;
+        self.model
+            .push_again(slot, Stanza { bytes: bytes.clone(), origin, seq: Some(seq), since: self.now, written: true });
+        self.mux.push_again(slot, Again { bytes, seq, retried: !retried }, origin, self.now);
+    }
+
+    fn take_overdue(&mut self, slot: u32) {
+        let (wait, now) = (self.choices.of(&WAITS), self.now);
+        let taken = self.mux.take_overdue(slot, now, wait);
+        self.model.taken(slot, &taken, |stanza| now >= stanza.since + wait);
+    }
+
+    fn fill(&mut self) {
+        let room = self.choices.of(&ROOMS);
+        self.fill_by(room);
+    }
+
+    fn fill_by(&mut self, room: usize) {
+        // What is there already stays, and does not count.
+        let mut out = BytesMut::from(&b"before"[..]);
+        let mut sent = Vec::new();
+        self.mux.fill(&mut out, room, |slot, parcel| sent.push((slot, parcel)));
+        assert!(out.starts_with(b"before"));
+        self.model.filled(&out[6..], &sent, room);
+        self.written.append(&mut sent);
+    }
+
+    /// What still waits goes out, where it may; the rest can be taken.
+    fn finish(&mut self) {
+        self.fill_by(usize::MAX);
+        assert!(!self.mux.is_ready(), "there is nothing more");
+        for slot in 0..self.model.slots.len() as u32 {
+            let taken = self.mux.take(slot);
+            self.model.taken(slot, &taken, |_| true);
+        }
+        self.model.compare(&self.mux);
+        assert_eq!(self.mux.bytes(), 0);
+    }
+}
