@@ -11,6 +11,15 @@ pub mod control;
 pub mod framer;
 pub mod header;
 pub mod mux;
+pub mod pair;
+
+/// The shell of the tests of one link, and its stand-in for crypto.
+#[path = "../../proto/tests/link/bench.rs"]
+#[allow(dead_code, reason = "the tests of one link use more of it")]
+mod bench;
+#[path = "../../proto/tests/link/vault.rs"]
+#[allow(dead_code, reason = "the tests of one link use more of it")]
+mod vault;
 
 /// What the differential test compares readings with.
 #[path = "../../proto/tests/differential/by_rxml.rs"]
@@ -25,10 +34,11 @@ mod reading;
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its binary and of its folder in `corpus/`.
-pub const TARGETS: [(&str, Target); 5] = [
+pub const TARGETS: [(&str, Target); 6] = [
     ("checker", checker::run),
     ("control", control::run),
     ("framer", framer::run),
     ("header", header::run),
     ("mux", mux::run),
+    ("pair", pair::run),
 ];

@@ -105,9 +105,10 @@ impl Run<'_> {
     /// Something that is written as it is, and is like nothing else; `length` at least.
     fn element(&mut self, kind: char, length: usize) -> Bytes {
         self.count += 1;
-        let mut text = format!("{kind}{}", self.count);
-        text.extend(std::iter::repeat_n('.', length.saturating_sub(text.len() + 1)));
-        Bytes::from(text + ">")
+        let mut text = format!("{kind}{}", self.count).into_bytes();
+        text.resize(text.len().max(length.saturating_sub(1)), b'.');
+        text.push(b'>');
+        text.into()
     }
 
     fn control(&mut self, slot: u32) {

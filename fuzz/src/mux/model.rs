@@ -163,8 +163,9 @@ impl Model {
             return;
         }
         let (mut sent, mut controls) = (sent.iter(), std::mem::take(&mut self.control).into_iter());
-        let mut spent = 0;
-        for token in out.split_inclusive(|byte| *byte == b'>') {
+        let (mut spent, mut rest) = (0, out);
+        while !rest.is_empty() {
+            let token = take_token(&mut rest, sent.as_slice().first());
             if let Some(control) = controls.next() {
                 assert_eq!(token, control, "control elements go first");
             } else if token[0] == b's' {
@@ -236,6 +237,15 @@ impl Model {
             slot.ahead.clear();
         }
     }
+}
+
+/// What was written next: a stanza is as long as its parcel, and what is short ends with its last byte.
+fn take_token<'a>(rest: &mut &'a [u8], next: Option<&(u32, Parcel<u64>)>) -> &'a [u8] {
+    let length = match next {
+        Some((_, parcel)) if rest[0] == b's' => parcel.bytes.len(),
+        _ => rest.iter().position(|byte| *byte == b'>').map_or(0, |at| at + 1),
+    };
+    rest.split_off(..length).expect("a whole element")
 }
 
 fn same(stanza: &Stanza, parcel: &Parcel<u64>) {

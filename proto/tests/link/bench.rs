@@ -63,6 +63,8 @@ pub(crate) struct Side {
     pub(crate) changes: Vec<(Pair, PairChange)>,
     pub(crate) refused: Vec<&'static str>,
     pub(crate) closed: Option<Option<StreamError>>,
+    /// How often the core asked for that.
+    pub(crate) closes: usize,
     pub(crate) peer_error: Option<StreamError>,
     pub(crate) chosen: usize,
     pub(crate) alive: usize,
@@ -163,6 +165,7 @@ impl Side {
             changes: Vec::new(),
             refused: Vec::new(),
             closed: None,
+            closes: 0,
             peer_error: None,
             chosen: 0,
             alive: 0,
@@ -215,7 +218,7 @@ impl Side {
         self.actors.clear();
         self.routes.clear();
         (self.work, self.slow) = (VecDeque::new(), VecDeque::new());
-        (self.closed, self.dead) = (None, false);
+        (self.closed, self.closes, self.dead) = (None, 0, false);
     }
 
     /// A stanza from one of our users.
@@ -376,7 +379,10 @@ impl Side {
             Action::Write | Action::RequestRefused(_) => (),
             Action::StanzaRefused(reason) => self.refused.push(reason),
             Action::PeerError(error) => self.peer_error = Some(error),
-            Action::Close(error) => drop(self.closed.get_or_insert(error)),
+            Action::Close(error) => {
+                self.closes += 1;
+                self.closed.get_or_insert(error);
+            }
         }
     }
 
