@@ -11,6 +11,7 @@ pub mod control;
 pub mod framer;
 pub mod header;
 pub mod mux;
+pub mod negotiation;
 pub mod pair;
 
 /// The shell of the tests of one link, and its stand-in for crypto.
@@ -34,11 +35,12 @@ mod reading;
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its binary and of its folder in `corpus/`.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("checker", checker::run),
     ("control", control::run),
     ("framer", framer::run),
     ("header", header::run),
     ("mux", mux::run),
+    ("negotiation", negotiation::run),
     ("pair", pair::run),
 ];
