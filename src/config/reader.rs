@@ -2,6 +2,7 @@
 //!
 //! Deserialising with serde would end at the first error; an operator wants all of them.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs;
@@ -82,7 +83,7 @@ impl Unknown {
         // A secret under a misspelt key must not end in a log.
         let secret = holds_secret(&self.key) || nearest.as_deref().is_some_and(holds_secret);
         ConfigError::Key {
-            key: join(&self.section, &self.key),
+            key: join(&self.section, &bare(&self.key)),
             value: (!secret).then(|| show(&self.value)),
             problem: Problem::UnknownKey { nearest },
             allowed: "".into(),
@@ -307,6 +308,12 @@ impl Section<'_> {
 /// Whether what stands under `key` is likely a secret, and not the path of one.
 fn holds_secret(key: &str) -> bool {
     !key.ends_with("_file") && ["secret", "token", "pass"].iter().any(|word| key.contains(word))
+}
+
+/// A key as TOML writes it: quoted where it is more than letters, digits, `-` and `_`.
+fn bare(key: &str) -> Cow<'_, str> {
+    let is_bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    if !key.is_empty() && key.chars().all(is_bare) { key.into() } else { format!("{key:?}").into() }
 }
 
 fn join(section: &str, key: &str) -> String {

@@ -184,6 +184,14 @@ fn each_error_is_one_line_with_key_value_and_what_is_allowed() {
 }
 
 #[test]
+fn a_key_with_a_line_break_does_not_make_two_lines() {
+    let expected = ["host.\"a\\nb\" = 1: there is no such key", "host.\"\" = 2: there is no such key"];
+    let mut said = lines(&format!("{LEAST}\"a\\nb\" = 1\n'' = 2"));
+    said.sort_by_key(|line| !line.contains("= 1"));
+    assert_eq!(said, expected);
+}
+
+#[test]
 fn every_error_is_told_at_once() {
     let all = lines(
         "[host]\nnaem = 'a'\n[limits]\nstanza_wait = '30'\n[log]\nlevel = 'loud'\n[[local]]\nname = ''\n[nonsense]",
