@@ -7,12 +7,18 @@ mod choices;
 mod clock;
 
 pub mod checker;
+pub mod configuration;
 pub mod control;
 pub mod framer;
 pub mod header;
 pub mod mux;
 pub mod negotiation;
 pub mod pair;
+
+/// The daemon's own: its crate has much that would have to be built for it.
+#[path = "../../src/config/mod.rs"]
+#[allow(dead_code, unreachable_pub, unused_imports, reason = "the daemon uses more of it")]
+mod config;
 
 /// The shell of the tests of one link, and its stand-in for crypto.
 #[path = "../../proto/tests/link/bench.rs"]
@@ -35,8 +41,9 @@ mod reading;
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its binary and of its folder in `corpus/`.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("checker", checker::run),
+    ("configuration", configuration::run),
     ("control", control::run),
     ("framer", framer::run),
     ("header", header::run),
