@@ -3,13 +3,13 @@
 mod forged;
 mod proofs;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use heteronym_proto::acks::Ack;
 use heteronym_proto::checker::Scope;
-use heteronym_proto::control::{Control, DeactivateReason, UndeliveredReason};
+use heteronym_proto::control::{Aid, Control, DeactivateReason, UndeliveredReason};
 use heteronym_proto::domain_pair::Delegation;
 use heteronym_proto::element::Element;
 use heteronym_proto::framer::{Frame, Framer};
@@ -125,15 +125,17 @@ impl End {
         }
     }
 
-    /// A frame arrives; a stanza goes on only where its pair is active.
-    fn hear(&mut self, now: Now, frame: Frame) {
+    /// A frame arrives; a stanza goes on only where its pair is active, and only what the other host has said
+    /// (`may_activate`) makes a pair active.
+    fn hear(&mut self, now: Now, frame: Frame, may_activate: bool) {
         let Self { side, .. } = self;
         let may_pass = match &frame {
             Frame::Element(bytes) if side.closed.is_none() => is_of_active_pair(side, now, bytes),
             _ => false,
         };
-        let before = side.delivered.len();
+        let (before, active) = (side.delivered.len(), active(side));
         side.act(now, |stream, out| stream.frame(now, frame, out));
+        assert!(may_activate || self::active(side).is_subset(&active), "an enemy's element makes a pair active");
         assert!(side.delivered.len() <= before + usize::from(may_pass), "{:?}", side.delivered.last());
     }
 
@@ -154,6 +156,11 @@ fn framer() -> Framer {
     framer.push(BytesMut::from(HEADER));
     assert!(matches!(framer.next_frame(), Ok(Some(Frame::Header(_)))));
     framer
+}
+
+/// The activations that are in force.
+fn active(side: &Side) -> HashSet<Aid> {
+    side.stream.records().filter_map(|record| record.active.as_ref()).map(|active| active.aid).collect()
 }
 
 fn is_of_active_pair(side: &Side, now: Now, bytes: &Bytes) -> bool {
@@ -202,7 +209,8 @@ impl Run<'_> {
 
     /// A frame arrives at the end that is not `from`.
     fn arrive(&mut self, from: usize, frame: Frame) {
-        self.ends[1 - from].hear(self.now, frame);
+        let may_activate = self.ends[from].proofs.may_activate(&frame);
+        self.ends[1 - from].hear(self.now, frame, may_activate);
     }
 
     fn carry(&mut self, from: usize) {

@@ -2,7 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 
+use bytes::Bytes;
+use heteronym_proto::checker::Scope;
 use heteronym_proto::control::{Aid, Control};
+use heteronym_proto::element::Element;
+use heteronym_proto::framer::Frame;
 use heteronym_proto::name::Name;
 use heteronym_proto::pair::Pair;
 
@@ -11,6 +15,8 @@ use crate::bench::Side;
 /// What one host has written.
 #[derive(Default)]
 pub(super) struct Proofs {
+    /// All of it.
+    said: HashSet<Bytes>,
     /// Those who are named in its requests.
     asked: HashMap<Aid, Pair>,
     /// It has answered these requests.
@@ -21,6 +27,7 @@ pub(super) struct Proofs {
 
 impl Proofs {
     pub(super) fn wrote(&mut self, control: &Control) {
+        self.said.insert(control.to_bytes());
         match control {
             Control::Request(request) => {
                 let pair = Pair { local: request.initiator.clone(), remote: request.responder.clone() };
@@ -31,6 +38,17 @@ impl Proofs {
                 self.activated.insert((activate.aid, activate.responder.clone(), activate.initiator.clone()));
             }
             _ => (),
+        }
+    }
+
+    /// Whether a pair may be active once this has arrived: it was said, or ends what was proved both ways before.
+    pub(super) fn may_activate(&self, frame: &Frame) -> bool {
+        let Frame::Element(bytes) = frame else { return false };
+        let element = Element::parse(bytes, &Scope::SERVER);
+        match element.map(|element| Control::read(&element)) {
+            Ok(Ok(Control::Active { .. })) => true,
+            Ok(Ok(control)) => self.said.contains(&control.to_bytes()),
+            Ok(Err(_)) | Err(_) => false,
         }
     }
 
