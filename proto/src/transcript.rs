@@ -47,7 +47,9 @@ impl std::fmt::Debug for Exporter {
 /// Fields are at most 65,535 bytes; control elements with longer ones are refused when they are read.
 #[must_use]
 pub fn to_be_signed(role: &str, fields: &[&[u8]]) -> Vec<u8> {
-    let mut out = vec![0x20; 64];
+    let fields_bytes: usize = fields.iter().map(|field| 2 + field.len()).sum();
+    let mut out = Vec::with_capacity(64 + PREFIX.len() + role.len() + 1 + fields_bytes);
+    out.resize(64, 0x20);
     out.extend_from_slice(PREFIX);
     out.extend_from_slice(role.as_bytes());
     out.push(0);
@@ -260,23 +262,28 @@ impl Resumption<'_> {
     /// tag_1 = HMAC(rs, TBS("resume 1", cb', host_dialler, host_other, rid))[0..16]
     #[must_use]
     pub fn tag_1(&self, rs: &[u8; 32], rid: &[u8; 16]) -> Tag {
-        self.tag(rs, "resume 1", &[rid])
+        let [cb, dialler, other] = self.channel();
+        tag(rs, &to_be_signed("resume 1", &[cb, dialler, other, rid]))
     }
 
     /// tag_2 = HMAC(rs, TBS("resume 2", cb', host_dialler, host_other, rid, tag_1))[0..16]
     #[must_use]
     pub fn tag_2(&self, rs: &[u8; 32], rid: &[u8; 16], tag_1: &Tag) -> Tag {
-        self.tag(rs, "resume 2", &[rid, tag_1])
+        let [cb, dialler, other] = self.channel();
+        tag(rs, &to_be_signed("resume 2", &[cb, dialler, other, rid, tag_1]))
     }
 
-    fn tag(&self, rs: &[u8; 32], role: &str, about: &[&[u8]]) -> Tag {
-        let channel: [&[u8]; 3] = [&self.exporter.cb, self.dialler.as_str().as_bytes(), self.other.as_str().as_bytes()];
-        let mut mac = Hmac::<Sha256>::new_from_slice(rs).expect("HMAC takes keys of any length");
-        mac.update(&to_be_signed(role, &[&channel, about].concat()));
-        let mut tag = Tag::default();
-        tag.copy_from_slice(&mac.finalize().into_bytes()[..16]);
-        tag
+    fn channel(&self) -> [&[u8]; 3] {
+        [&self.exporter.cb, self.dialler.as_str().as_bytes(), self.other.as_str().as_bytes()]
     }
+}
+
+fn tag(rs: &[u8; 32], signed: &[u8]) -> Tag {
+    let mut mac = Hmac::<Sha256>::new_from_slice(rs).expect("HMAC takes keys of any length");
+    mac.update(signed);
+    let mut tag = Tag::default();
+    tag.copy_from_slice(&mac.finalize().into_bytes()[..16]);
+    tag
 }
 
 /// Whether two tags are one; in constant time.

@@ -11,6 +11,9 @@ use crate::now::Now;
 use crate::pairs::Run;
 use crate::transcript::{Resumption, Tag, is_tag};
 
+/// What a pair that is resumed makes to be done: its route, a write, the change.
+const ACTIONS: usize = 3;
+
 /// Pairs are being resumed.
 #[derive(Debug)]
 pub(super) struct Resuming {
@@ -71,6 +74,7 @@ impl HostStream {
         let resumes = self.sm.state == Counting::On && self.sm.resuming.is_some() && !self.sm.role.is_dialler();
         let ends = list.claims.len() < RESUMED_AT_ONCE;
         let mut tags = Vec::with_capacity(list.claims.len());
+        out.actions.reserve(ACTIONS * list.claims.len());
         for claim in list.claims {
             tags.push(if resumes { self.resume_pair(now, claim, out) } else { None });
         }
@@ -99,6 +103,7 @@ impl HostStream {
         let Some(asked) = resuming.asked.pop_front_if(|asked| asked.id == answer.id) else { return };
         let is_last = resuming.asked.is_empty();
         resuming.until = now.instant + RESUME_WAIT;
+        out.actions.reserve(ACTIONS * asked.claims.len());
         for (Claim { rid, tag }, answered) in asked.claims.into_iter().zip(answer.tags) {
             let proves = |answered: Tag| {
                 let rs = &self.sm.asleep.get(&rid)?.1.proven.resume_secret;
