@@ -1,7 +1,10 @@
-//! The framer: the same frames in whatever pieces a stream arrives, nothing lost, and bounded memory.
+//! The framer: the same frames in whatever pieces a stream arrives, those that rxml sees, nothing lost, and bounded
+//! memory.
 
 use bytes::BytesMut;
 use heteronym_proto::framer::{Frame, Framer, FramingError};
+use rxml::error::EndOrError;
+use rxml::{Event, Parse as _, Parser};
 
 /// Limits of an element: one that most inputs exceed, one that some do, and none.
 const LIMITS: [usize; 3] = [8, 200, 1 << 20];
@@ -23,6 +26,9 @@ pub fn run(data: &[u8]) {
     for limit in LIMITS {
         let whole = cut(&mut Framer::new(limit), &[data]);
         account_for(data, &whole);
+        if limit == LIMITS[2] {
+            agree_with_rxml(data, &whole.0);
+        }
         let mut pieced = Framer::new(limit);
         assert_same(&cut(&mut pieced, &pieces(data, hash)), &whole);
         // That takes a hundred times as long as all the rest.
@@ -71,6 +77,24 @@ fn account_for(data: &[u8], (frames, _): &Cut) {
         };
         assert!(rest.starts_with(begins_with) && begins_with.len() <= length, "{frame:?}");
         rest = &rest[length..];
+    }
+}
+
+/// Where rxml can read all there is, the framer sees as many elements on the stream.
+fn agree_with_rxml(data: &[u8], frames: &[Frame]) {
+    let (mut depth, mut seen, mut has_text) = (0_usize, 0_usize, false);
+    let read = Parser::default().parse_all(&mut &data[..], false, |event| match event {
+        Event::XmlDeclaration(..) => {}
+        Event::StartElement(..) => depth += 1,
+        Event::Text(_, text) => has_text |= depth <= 1 && !text.trim_ascii().is_empty(),
+        Event::EndElement(_) => {
+            depth -= 1;
+            seen += usize::from(depth == 1);
+        }
+    });
+    if matches!(read, Ok(()) | Err(EndOrError::NeedMoreData)) && !has_text {
+        let is_element = |frame: &&Frame| matches!(frame, Frame::Element(_) | Frame::TooLarge { .. });
+        assert_eq!(frames.iter().filter(is_element).count(), seen);
     }
 }
 

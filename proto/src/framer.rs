@@ -288,7 +288,8 @@ impl Framer {
     }
 
     fn closing(&mut self) -> Result<Step, FramingError> {
-        let Some(at) = memchr(b'>', &self.buffer) else {
+        // The same, whatever pieces it comes in.
+        let Some(at) = memchr(b'>', &self.buffer).filter(|at| *at < END_BYTES) else {
             let is_short = self.buffer.len() < END_BYTES;
             return if is_short { Ok(Step::Starved(Stage::Closing)) } else { Err(FramingError::NotWellFormed) };
         };

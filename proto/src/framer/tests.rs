@@ -144,6 +144,14 @@ fn an_endless_header_is_refused() {
 }
 
 #[test]
+fn an_end_with_white_space_in_it_has_a_bound_whatever_pieces_it_comes_in() {
+    let end = |white: usize| format!("</stream:stream{}>", "\n".repeat(white));
+    let longest = END_BYTES - "</stream:stream>".len();
+    assert_eq!(frames_behind_header(100, &end(longest)), Ok(vec![Frame::End]));
+    assert_eq!(frames_behind_header(100, &end(longest + 1)), Err(FramingError::NotWellFormed));
+}
+
+#[test]
 fn keep_alives_do_not_pile_up() {
     let mut framer = framer(1000, HEADER);
     frames(&mut framer).unwrap();
