@@ -14,8 +14,6 @@ pub enum Fault {
     LostGoesNot,
     /// What is sent again goes behind what was never sent.
     AgainGoesLast,
-    /// A pair that is activated afresh does not wait for what is under way.
-    NewOvertakes,
     /// Stanzas are taken of pairs that are not active.
     InactiveIsTaken,
     /// Queues have no bound.
@@ -34,11 +32,10 @@ pub enum Fault {
 
 impl Fault {
     /// Those that the simulation has to notice.
-    pub const NOTICED: [Self; 8] = [
+    pub const NOTICED: [Self; 7] = [
         Self::ArrivedGoesAgain,
         Self::LostGoesNot,
         Self::AgainGoesLast,
-        Self::NewOvertakes,
         Self::InactiveIsTaken,
         Self::NoBound,
         Self::TimersStay,

@@ -111,7 +111,7 @@ fn a_broken_build_is_caught() {
         let looks: &[&str] = match fault {
             Fault::ArrivedGoesAgain => &["once", "order"],
             Fault::LostGoesNot => &["lost"],
-            Fault::AgainGoesLast | Fault::NewOvertakes => &["order"],
+            Fault::AgainGoesLast => &["order"],
             Fault::InactiveIsTaken => &["active"],
             Fault::NoBound => &["bounds"],
             Fault::TimersStay => &["rest"],

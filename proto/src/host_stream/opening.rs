@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 
 use super::{Action, HostStream, Out};
-use crate::broken::{self, Fault};
 use crate::mux::Slot;
 use crate::pairs::Run;
 
@@ -32,7 +31,7 @@ impl HostStream {
     /// overtake them, and waits for a ping behind them to be answered. What is resumed was never interrupted, and where
     /// nothing is acknowledged nobody knows what is under way.
     pub(super) fn opens_later(&mut self, slot: Slot, resumed: bool, out: &mut Out) -> bool {
-        if !self.is_counted() || broken::has(Fault::NewOvertakes) {
+        if !self.is_counted() {
             return false;
         }
         let record = self.pairs.get_mut(slot);
