@@ -7,6 +7,8 @@ import contextlib
 import socket
 import struct
 
+from sides import free_port
+
 BLOCK = 64 * 1024
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER with no time: the other end gets a reset
 
@@ -28,8 +30,8 @@ class Proxy:
 
     async def start(self) -> None:
         """Binds a free port."""
-        self._server = await asyncio.start_server(self._accepted, self.address, 0)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self.port = free_port(self.address)
+        self._server = await asyncio.start_server(self._accepted, self.address, self.port)
 
     async def stop(self) -> None:
         """Closes everything."""

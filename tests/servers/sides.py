@@ -9,12 +9,18 @@ SUBDOMAINS = ("chat", "ft", "pubsub")
 PASSWORD = "pw"
 
 
+_given: set[tuple[str, int]] = set()
+
+
 def free_port(address: str) -> int:
-    """A TCP port that nothing uses on `address` at the moment."""
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port that nothing uses on `address` at the moment, and that was not given before."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind((address, 0))
+            port: int = probe.getsockname()[1]
+        if (address, port) not in _given:
+            _given.add((address, port))
+            return port
 
 
 @dataclass(frozen=True)
