@@ -135,6 +135,8 @@ async fn a_flood_of_tiny_stanzas_is_bounded_by_what_each_costs() {
     assert!(count * tiny.len() < LOCAL_QUEUE_BYTES / 3 * 2);
     let (handed_back, _) = flood(&mut link, count, |_| tiny.clone()).await;
     assert!(!handed_back.is_empty(), "all of them wait");
+    // To a million: whatever follows changes nothing.
+    flood(&mut link, 1_000_000 - count, |_| tiny.clone()).await;
     assert!(metric(&stage.world.router, FOR_SERVERS) <= LOCAL_QUEUE_BYTES as f64);
     stage.talk().await;
     stage.end().await;
