@@ -17,10 +17,8 @@ use crate::now;
 
 impl HostConnection {
     pub(super) fn tell_pair(&mut self, slot: Slot, event: PairEvent, ctx: &mut Context<Self>) {
-        match &event {
-            PairEvent::Open(aid, _) => self.start_pair(slot, *aid, ctx),
-            PairEvent::Serve(request, _) => self.start_pair(slot, request.aid, ctx),
-            PairEvent::Crypto(_) | PairEvent::PeerIdentity(_) | PairEvent::Delegation(_) | PairEvent::Response(_) => (),
+        if let Some(aid) = event.begins() {
+            self.start_pair(slot, aid, ctx);
         }
         if let Some((_, child)) = self.children.get(&slot) {
             // A child that is gone has told so, or will: `PairEnded` ends its run.

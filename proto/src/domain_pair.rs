@@ -34,6 +34,18 @@ pub enum PairEvent {
     Response(Response),
 }
 
+impl PairEvent {
+    /// The run that begins with it, for which an activity is started.
+    #[must_use]
+    pub fn begins(&self) -> Option<Aid> {
+        match self {
+            Self::Open(aid, _) => Some(*aid),
+            Self::Serve(request, _) => Some(request.aid),
+            Self::Crypto(_) | Self::PeerIdentity(_) | Self::Delegation(_) | Self::Response(_) => None,
+        }
+    }
+}
+
 /// What a pair's activity wants done.
 #[derive(Debug)]
 pub enum PairAction {

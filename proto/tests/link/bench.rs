@@ -387,14 +387,7 @@ impl Side {
     }
 
     fn tell(&mut self, slot: Slot, event: PairEvent) {
-        let begins = match &event {
-            PairEvent::Open(aid, _) => Some(*aid),
-            PairEvent::Serve(request, _) => Some(request.aid),
-            PairEvent::Crypto(_) | PairEvent::PeerIdentity(_) | PairEvent::Delegation(_) | PairEvent::Response(_) => {
-                None
-            }
-        };
-        if let Some(aid) = begins {
+        if let Some(aid) = event.begins() {
             let record = self.stream.record(slot);
             let actor = DomainPair::new(record.pair.clone(), self.stream.setting().clone(), record.stale_runs > 0);
             self.actors.insert(slot, (aid, actor));
