@@ -172,6 +172,9 @@ pub struct Pairs {
     by_remote: BTreeSet<(Name, Slot)>,
 }
 
+/// Activations that can be resumed, by their resumption id.
+pub(crate) type Asleep = BTreeMap<[u8; 16], (Slot, Active)>;
+
 impl Pairs {
     /// The slot of a pair.
     #[must_use]
@@ -213,7 +216,7 @@ impl Pairs {
     }
 
     /// The link has ended: no run goes on, and what was active can be resumed on the next one.
-    pub(crate) fn put_to_sleep(&mut self, asleep: &mut BTreeMap<[u8; 16], (Slot, Active)>) {
+    pub(crate) fn put_to_sleep(&mut self, asleep: &mut Asleep) {
         self.by_aid.clear();
         asleep.retain(|_, (slot, _)| self.records[*slot as usize].active.is_none());
         for (slot, record) in (0..).zip(&mut self.records) {

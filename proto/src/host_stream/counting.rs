@@ -45,9 +45,7 @@ impl HostStream {
             }
             Role::Dialled { counts: false } => Counting::Off,
             Role::Accepted => {
-                let has_session = self.sm.before.is_some();
-                self.sm.listens_since = has_session.then_some((now.instant, None));
-                let wait = if has_session { SILENCE } else { LISTEN_WAIT };
+                let wait = if self.sm.before.is_some() { SILENCE } else { LISTEN_WAIT };
                 self.sm.listens_until = Some(now.instant + wait);
                 Counting::Listening
             }
@@ -204,19 +202,18 @@ impl HostStream {
     /// there at all.
     pub(super) fn heard_nothing(&mut self, now: Now, out: &mut Out) {
         let heard = self.sm.asking.heard();
-        match self.sm.listens_since {
-            Some((since, None)) => {
+        let believed_at = |asked: Instant| asked + (LISTEN_WAIT - SILENCE);
+        match self.sm.silence_asked {
+            None if self.sm.before.is_some() => {
                 self.probe(out);
-                self.sm.listens_since = Some((since, Some(now.instant)));
+                self.sm.silence_asked = Some(now.instant);
                 self.sm.listens_until = Some(now.instant + ANSWER_WITHIN);
             }
-            Some((_, Some(asked))) if heard < asked => {
+            Some(asked) if heard < asked => {
                 (self.over, self.sm.listens_until) = (true, None);
                 out.actions.push(Action::Dead(now.instant.saturating_duration_since(heard)));
             }
-            Some((since, Some(_))) if now.instant < since + LISTEN_WAIT => {
-                self.sm.listens_until = Some(since + LISTEN_WAIT);
-            }
+            Some(asked) if now.instant < believed_at(asked) => self.sm.listens_until = Some(believed_at(asked)),
             Some(_) | None => self.is_not_counted(now, out),
         }
     }

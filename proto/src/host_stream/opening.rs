@@ -45,9 +45,9 @@ impl HostStream {
         if waits {
             self.mux.close(slot);
             self.watch_queue(slot);
-        }
-        if waits && self.pings.written < self.sent() {
-            self.probe(out);
+            if self.pings.written < self.sent() {
+                self.probe(out);
+            }
         }
         let ping = waits.then_some(self.pings.count);
         self.pairs.get_mut(slot).opens_behind = ping;

@@ -4,7 +4,7 @@
 //! pairs that were active, and send again what did not arrive. Who has lost the session begins another,
 //! and what is unacknowledged of the old one is in doubt.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -15,7 +15,7 @@ use crate::control::UndeliveredReason;
 use crate::mux::{Mux, Slot};
 use crate::now::Now;
 use crate::pair::Pair;
-use crate::pairs::{Active, Pairs};
+use crate::pairs::{Asleep, Pairs};
 use crate::sent::SentCopies;
 use crate::taken::Taken;
 
@@ -66,8 +66,8 @@ pub(super) struct Sm {
     pub(super) resuming: Option<Resuming>,
     /// We were dialled: the peer says by then what it wants, or is asked whether it is there.
     pub(super) listens_until: Option<Instant>,
-    /// We were dialled and have a session: since when the link is chosen, and since when the peer is asked.
-    pub(super) listens_since: Option<(Instant, Option<Instant>)>,
+    /// Since when a peer that dialled, has a session with us, and says nothing is asked whether it is there.
+    pub(super) silence_asked: Option<Instant>,
     /// The peer wanted to resume a session that is not known here: it counts, and says so again.
     pub(super) refused: bool,
     /// Stanzas of ours that were written before counting began.
@@ -89,7 +89,7 @@ impl Sm {
             asleep: Asleep::new(),
             resuming: None,
             listens_until: None,
-            listens_since: None,
+            silence_asked: None,
             refused: false,
             before_enable: 0,
             asking: Asking::new(now.instant),
@@ -130,9 +130,6 @@ pub struct Session {
     pub(super) unproven: VecDeque<Slot>,
     pub(super) asleep: Asleep,
 }
-
-/// Activations that can be resumed, by their resumption id.
-pub(super) type Asleep = BTreeMap<[u8; 16], (Slot, Active)>;
 
 impl Session {
     /// Stanzas that were sent and not acknowledged.

@@ -15,7 +15,7 @@ use crate::limits::Limits;
 use crate::mux::Mux;
 use crate::name::Name;
 use crate::pair::Pair;
-use crate::pairs::{Active, Pairs};
+use crate::pairs::{Active, Asleep, Pairs};
 use crate::sent::SentCopies;
 use crate::taken::Taken;
 use crate::way::{Policies, Policy};
@@ -28,8 +28,7 @@ fn domain(host: usize, n: usize) -> Name {
 
 /// One side's session with this many pairs, of domains of their own.
 fn session(us: usize, pairs: usize) -> Box<Session> {
-    let (mut records, mut mux, mut asleep) =
-        (Pairs::default(), Mux::new(1 << 20, 1 << 26), super::super::session::Asleep::new());
+    let (mut records, mut mux, mut asleep) = (Pairs::default(), Mux::new(1 << 20, 1 << 26), Asleep::new());
     for n in 0..pairs {
         let slot = mux.add();
         records.add(slot, Pair { local: domain(us, n), remote: domain(1 - us, n) });
