@@ -359,15 +359,21 @@ fn whatever_a_peer_says_nothing_panics_and_no_time_out_stays_due() {
     }
 }
 
-/// The side that was dialled and has a session does not lose it because the link carries nothing any more.
-#[test]
-fn a_link_that_goes_dead_before_its_first_word_takes_no_session_with_it() {
+/// A link that broke, and another on which the side that was dialled hears `<chosen/>` and nothing else.
+fn chosen_and_no_more() -> Link {
     let mut link = Link::counted();
     link.break_off(MINE);
     link.choose();
     let said = link.lose(MINE);
     let chosen = &said[..said.find("<resume ").expect("it wants to go on")];
     link.other.hear(link.now, chosen);
+    link
+}
+
+/// The side that was dialled and has a session does not lose it because the link carries nothing any more.
+#[test]
+fn a_link_that_goes_dead_before_its_first_word_takes_no_session_with_it() {
+    let mut link = chosen_and_no_more();
     for seconds in 0..20 {
         let now = later(link.now, Duration::from_secs(seconds));
         link.other.timeout(now);
@@ -381,12 +387,7 @@ fn a_link_that_goes_dead_before_its_first_word_takes_no_session_with_it() {
 /// One that lives and never says that it counts is believed after a while.
 #[test]
 fn a_peer_that_lives_and_does_not_count_loses_the_session() {
-    let mut link = Link::counted();
-    link.break_off(MINE);
-    link.choose();
-    let said = link.lose(MINE);
-    let chosen = &said[..said.find("<resume ").expect("it wants to go on")];
-    link.other.hear(link.now, chosen);
+    let mut link = chosen_and_no_more();
     for seconds in 0..40 {
         let now = later(link.now, Duration::from_secs(seconds));
         link.other.timeout(now);

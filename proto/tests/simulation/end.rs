@@ -18,7 +18,7 @@ use heteronym_proto::pair::Pair;
 use heteronym_proto::stream_error::{Condition, StreamError};
 
 use crate::agenda::{Actor, Context, Delivered, LinkEnded, Message};
-use crate::process::Shared;
+use crate::process::{Shared, domains_of};
 
 const LINGER: Duration = Duration::from_secs(2);
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -285,15 +285,11 @@ impl End {
 
     /// Nothing is delivered before its pair is active, nor after.
     fn expect_active(&self, stanza: &[u8], cx: &mut Context<'_>) {
-        let text = String::from_utf8_lossy(stanza).into_owned();
-        let domain = |attribute: &str| {
-            let jid = text.split_once(attribute)?.1.split('\'').next()?;
-            let bare = jid.split('/').next()?;
-            Name::parse(bare.rsplit('@').next()?).ok()
-        };
-        let pair = domain(" from='").zip(domain(" to='")).map(|(remote, local)| Pair { local, remote });
-        if !pair.is_some_and(|pair| self.live.contains(&pair)) {
-            cx.ledger.fault(|| format!("active: {text} was delivered although its pair is not active"));
+        let (remote, local) = domains_of(stanza);
+        let pair = Pair { local, remote };
+        if !self.live.contains(&pair) {
+            cx.ledger
+                .fault(|| format!("active: {} was delivered although {pair} is not active", stanza.escape_ascii()));
         }
     }
 
@@ -308,14 +304,7 @@ impl End {
     }
 
     fn tell_pair(&mut self, slot: Slot, event: PairEvent, cx: &mut Context<'_>) {
-        let begins = match &event {
-            PairEvent::Open(aid, _) => Some(*aid),
-            PairEvent::Serve(request, _) => Some(request.aid),
-            PairEvent::Crypto(_) | PairEvent::PeerIdentity(_) | PairEvent::Delegation(_) | PairEvent::Response(_) => {
-                None
-            }
-        };
-        if let Some(aid) = begins {
+        if let Some(aid) = event.begins() {
             let record = self.stream.record(slot);
             let actor = DomainPair::new(record.pair.clone(), self.stream.setting().clone(), record.stale_runs > 0);
             self.actors.insert(slot, (aid, actor));

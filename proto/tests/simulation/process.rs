@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use heteronym_proto::checker::Scope;
 use heteronym_proto::domain_pair::Delegation;
 use heteronym_proto::host_stream::HostStreamConfig;
 use heteronym_proto::hosted::Hosted;
@@ -12,6 +13,7 @@ use heteronym_proto::link_choice::LinkId;
 use heteronym_proto::mux::Slot;
 use heteronym_proto::name::Name;
 use heteronym_proto::pair::Pair;
+use heteronym_proto::stanza;
 use heteronym_proto::suite::KeyType;
 use heteronym_proto::way::{Policies, Policy};
 
@@ -30,6 +32,12 @@ pub(crate) const HOSTS: [(&str, [&str; 2]); 3] = [
 
 pub(crate) fn index_of(host: &Name) -> usize {
     HOSTS.iter().position(|(known, _)| *known == host.as_str()).expect("a host of ours")
+}
+
+/// Who a stanza is from, and for whom.
+pub(crate) fn domains_of(stanza: &[u8]) -> (Name, Name) {
+    let stanza = stanza::read(stanza, &Scope::SERVER).expect("what users send is a stanza");
+    (name(stanza.from_domain()), name(stanza.to_domain()))
 }
 
 /// What all actors of a process see.

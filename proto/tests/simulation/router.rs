@@ -5,19 +5,17 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use heteronym_proto::checker::Scope;
 use heteronym_proto::host_stream::Session;
 use heteronym_proto::hosted::Entry;
 use heteronym_proto::limits::{Limits, READY_LINKS, SESSION_LIFE};
 use heteronym_proto::link_choice::{LinkAction, LinkChoice, LinkId};
 use heteronym_proto::name::Name;
 use heteronym_proto::pair::Pair;
-use heteronym_proto::stanza;
 use heteronym_proto::stanza_error::bounce_bytes;
 use heteronym_proto::waiting::WaitingRoom;
 
 use crate::agenda::{Actor, Context, Event, Handover, LinkEnded, Message};
-use crate::process::{Shared, index_of};
+use crate::process::{Shared, domains_of, index_of};
 
 /// Where a host's session is.
 enum Place {
@@ -330,7 +328,6 @@ impl Host {
 }
 
 fn pair_of(bytes: &[u8]) -> Pair {
-    let stanza = stanza::read(bytes, &Scope::SERVER).expect("what we sent is a stanza");
-    let name = |domain| Name::parse(domain).expect("a name");
-    Pair { local: name(stanza.from_domain()), remote: name(stanza.to_domain()) }
+    let (local, remote) = domains_of(bytes);
+    Pair { local, remote }
 }
