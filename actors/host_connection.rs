@@ -51,7 +51,7 @@ pub use choosing::{Adopt, Decide, Handover};
 pub use connecting::Start;
 pub use delivering::{HasRead, Undeliverable, Undelivered};
 pub(crate) use link_handle::strand;
-pub use link_handle::{Batch, LinkHandle, OpenPair, PairMoved, SendStanzas, next_link_id};
+pub use link_handle::{LinkHandle, OpenPair, PairMoved, SendStanzas, next_link_id};
 pub use operator::{GetQueues, OfOperator};
 pub use routing::TakePair;
 pub use runs::{PairEnded, PairSaid};
@@ -231,9 +231,9 @@ impl HostConnection {
         if let Some(link) = &self.link {
             let (mut wired, now) = (link.wired.borrow_mut(), now());
             while (!self.ending || self.hears_out) && wired.stream.takes_frames() {
-                match self.framer.next_frame() {
-                    Ok(Some(frame)) => wired.stream.frame(now, frame, &mut out),
-                    Ok(None) => break,
+                match wired.stream.step(now, &mut self.framer, &mut out) {
+                    Ok(true) => (),
+                    Ok(false) => break,
                     Err(error) => {
                         fatal = Some(error.stream_error());
                         break;

@@ -10,6 +10,7 @@ mod jabberd2;
 mod local_handle;
 mod operator;
 mod queue;
+mod reading;
 mod routing;
 mod servers;
 mod status;
@@ -31,14 +32,13 @@ use futures_util::StreamExt;
 use heteronym_net::wire::{pump, split};
 use heteronym_proto::acks::Ack;
 use heteronym_proto::component::NAMESPACE as COMPONENT;
-use heteronym_proto::framer::{Frame, Framer};
+use heteronym_proto::framer::Framer;
 use heteronym_proto::hosted::Entry;
-use heteronym_proto::local_stream::{LocalStream, TO_HOST, Verdict};
+use heteronym_proto::local_stream::LocalStream;
 use heteronym_proto::pair::Pair;
-use heteronym_proto::stanza_error::{Condition, bounce};
 use heteronym_proto::stream_error::{StreamError, farewell};
 use tokio::sync::Notify;
-use tracing::{debug, info, warn};
+use tracing::info;
 
 use crate::router::{LocalBroke, Router};
 use crate::shell::{Gate, reading};
@@ -46,7 +46,6 @@ use crate::{Attach, Config, Gauge, Shared};
 use dialling::Established;
 use jabberd2::Protocol;
 use queue::{OutQueue, Waiting};
-use routing::{Outgoing, route};
 use servers::Servers;
 use takeover::Candidate;
 use unread::Unread;
@@ -158,12 +157,12 @@ impl LocalLink {
         self.generation += 1;
         let generation = self.generation;
         let (reader, writer) = split(stream);
-        let stanzas = std::mem::take(&mut self.waiting);
+        let waiting = std::mem::take(&mut self.waiting);
         let bytes = std::mem::take(&mut self.waiting_bytes);
         let gauge = Arc::clone(&self.gauge);
         let in_routes = protocol.name().map(|name| (name, self.shared.clone()));
         let (raw, unread) = (VecDeque::new(), self.unread_of(&protocol));
-        let out = OutQueue { greeting, stanzas, raw, bytes, closed: false, gauge, written: 0, in_routes, unread };
+        let out = OutQueue { greeting, waiting, raw, bytes, closed: false, gauge, written: 0, in_routes, unread };
         framer.set_max_bytes(protocol.frame_bytes(&self.shared.config().limits));
         let (out, wake, gate) = (Rc::new(RefCell::new(out)), Rc::new(Notify::new()), Gate::default());
         let writing = pump(writer, Rc::clone(&out), Rc::clone(&wake));
@@ -248,100 +247,6 @@ impl LocalLink {
         link.wake.notify_one();
         let generation = link.generation;
         ctx.run_later(LINGER, move |this, ctx| this.lost(generation, "closed", ctx));
-    }
-
-    fn take_frames(&mut self, ctx: &mut Context<Self>) {
-        let mut outgoing = Outgoing::default();
-        let ended = self.route_frames(&mut outgoing);
-        let gate = self.link.as_ref().map(|link| link.gate.clone());
-        self.dispatch(outgoing, gate.as_ref());
-        if let Some(error) = ended {
-            self.end_link(error.as_ref(), ctx);
-        }
-    }
-
-    /// Routes what is complete; `Some`: the link is to end.
-    fn route_frames(&mut self, outgoing: &mut Outgoing) -> Option<Option<StreamError>> {
-        loop {
-            let link = self.link.as_mut().filter(|link| !link.out.borrow().closed)?;
-            let frame = match link.framer.next_frame() {
-                Ok(Some(frame)) => frame,
-                Ok(None) => return None,
-                Err(error) => return Some(Some(self.faulty(error.stream_error()))),
-            };
-            if self.draining && link.taken.is_some() && !matches!(frame, Frame::End) {
-                // What is not acknowledged, the server sends again to whoever comes after us.
-                continue;
-            }
-            let end = match &mut link.protocol {
-                Protocol::Component => self.follow(self.core.frame(&frame), outgoing),
-                Protocol::Jabberd2(routes) => {
-                    let arrived = routes.frame(&frame);
-                    self.take_route(arrived, outgoing)
-                }
-            };
-            if end.is_some() {
-                return end;
-            }
-        }
-    }
-
-    /// Does what the core says; `Some`: the stream is to end.
-    fn follow(&mut self, verdict: Verdict<'_>, outgoing: &mut Outgoing) -> Option<Option<StreamError>> {
-        if let (Verdict::Route(..) | Verdict::Answer(..) | Verdict::Alive(_), Some(link)) = (&verdict, &mut self.link) {
-            link.taken = link.taken.map(|taken| taken.wrapping_add(1));
-        }
-        match verdict {
-            Verdict::Count => self.begin_to_count(),
-            Verdict::TellCount => self.tell_count(),
-            Verdict::Route(stanza, _) if self.draining => {
-                let text = "this router shuts down";
-                self.shared.metrics.stanza_error(Condition::RemoteServerTimeout.as_str(), "shutdown");
-                outgoing.answers.extend(bounce(&stanza, Condition::RemoteServerTimeout, text));
-            }
-            Verdict::Route(stanza, bytes) => {
-                self.stanzas_in += 1;
-                let (from, to) = (stanza.from_domain(), stanza.to_domain());
-                route(&self.shared, &mut self.via_router, self.batches + 1, outgoing, from, to, bytes);
-            }
-            Verdict::Answer(why, answer) => {
-                debug!(entry = self.entry, why, "a local stanza went no further");
-                if why != TO_HOST {
-                    self.shared.metrics.stanza_error("not-forwarded", why);
-                }
-                outgoing.answers.extend(answer);
-            }
-            Verdict::Alive(barrier) => self.is_alive(barrier),
-            Verdict::End(error) => {
-                if let Some(link) = &mut self.link {
-                    (link.heard_end, link.failed) = (error.is_none(), error.is_some());
-                }
-                self.last_error = error.map(|error| format!("our server ended the stream: {error}"));
-                return Some(None);
-            }
-            Verdict::Error(error) => return Some(Some(self.faulty(error))),
-        }
-        None
-    }
-
-    /// The server counts what it sends, and what is not acknowledged it sends again on its next link.
-    fn begin_to_count(&mut self) {
-        if let Some(link) = &mut self.link {
-            link.taken = Some(0);
-            link.say(&Ack::Enabled { id: None, max: None });
-        }
-    }
-
-    fn tell_count(&self) {
-        if let Some(link) = &self.link {
-            link.say(&Ack::Answer(link.taken.unwrap_or_default()));
-        }
-    }
-
-    fn faulty(&mut self, error: StreamError) -> StreamError {
-        warn!(local = self.name(), %error, "our server sent what may not be forwarded; its link ends");
-        self.last_error = Some(error.to_string());
-        error
     }
 }
 

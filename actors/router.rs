@@ -37,7 +37,7 @@ use tracing::{error, warn};
 
 use crate::host_connection::LinkHandle;
 use crate::listener::Listener;
-use crate::local_link::{Deliver, Delivered, LocalHandle, LocalLink, Origin, Settled, bounce_to_sender};
+use crate::local_link::{Deliver, LocalHandle, LocalLink, Origin, Settled, bounce_to_sender};
 use crate::metrics::Direction;
 use crate::registry::LookUpHost;
 use crate::{Gauge, Shared, Sockets, now};
@@ -212,10 +212,9 @@ impl Router {
 
     /// Sends what waits for a pair by the link that has it.
     fn send_by(&mut self, link: &LinkHandle, slot: Slot, pair: &Pair) {
-        let stanzas: Vec<_> = self.waiting.take(pair).into_iter().map(|stanza| (slot, stanza)).collect();
-        let bytes = stanzas.iter().map(|(_, stanza)| stanza.len()).sum();
-        if let Err(full) = link.send(stanzas, bytes, &self.shared.config().limits) {
-            let stanzas = full.into_iter().map(|(_, stanza)| stanza).collect();
+        let stanzas = self.waiting.take(pair).into_iter().map(|stanza| (slot, stanza)).collect();
+        if let Err(full) = link.send(stanzas, &self.shared.config().limits) {
+            let stanzas = full.copies().map(|(_, stanza)| stanza).collect();
             self.bounce(
                 stanzas,
                 (Condition::ResourceConstraint, "host-queue-full"),
@@ -232,13 +231,11 @@ impl Router {
         self.shared.metrics.traffic(Direction::Local, traffic);
         let route = Route::Local { entry, stanzas: (stanzas.len() as u64).into() };
         self.shared.routes.insert(pair.clone(), route);
-        let deliver = Deliver {
-            from: Origin::Inside,
-            stanzas: stanzas.into_iter().map(|bytes| Delivered { n: 0, bytes }).collect(),
-        };
+        let deliver =
+            Deliver { from: Origin::Inside, stanzas: stanzas.into_iter().map(|stanza| (0, stanza)).collect() };
         let full = self.shared.locals.get(entry).and_then(|local| local.deliver(deliver).err());
-        let left = full.map(|deliver| deliver.stanzas).unwrap_or_default();
-        let left = left.into_iter().map(|stanza| stanza.bytes).collect();
+        let left = full.unwrap_or_default();
+        let left = left.copies().map(|(_, stanza)| stanza).collect();
         self.bounce(left, (Condition::ResourceConstraint, "local-queue-full"), "the domain's server does not read");
         self.settle(pair);
     }

@@ -1,25 +1,26 @@
 //! The way out for stanzas: to our servers, and back to their senders where that fails.
 
 use bytes::Bytes;
+use heteronym_proto::batch::Batch;
 use heteronym_proto::control::UndeliveredReason;
 use heteronym_proto::hosted::Entry;
 use heteronym_proto::traffic::Traffic;
 
 use super::ClassicStream;
 use super::parent::Parent;
-use crate::local_link::{Deliver, Delivered, Origin, hand_back};
+use crate::local_link::{Deliver, Origin, hand_back};
 use crate::metrics::Direction;
 
 impl ClassicStream {
     /// Hands stanzas to our servers, one message per server and read.
     pub(super) fn deliver(&mut self, deliveries: Vec<(Entry, Bytes)>) {
         let mut traffic = Traffic::default();
-        let mut by_entry: Vec<(Entry, Vec<Delivered>)> = Vec::new();
+        let mut by_entry: Vec<(Entry, Batch<u64>)> = Vec::new();
         for (entry, bytes) in deliveries {
             traffic.count(&bytes);
             match by_entry.iter_mut().find(|(other, _)| *other == entry) {
-                Some((_, list)) => list.push(Delivered { n: 0, bytes }),
-                None => by_entry.push((entry, vec![Delivered { n: 0, bytes }])),
+                Some((_, batch)) => batch.push(0, &bytes),
+                None => by_entry.push((entry, [(0, bytes)].into_iter().collect())),
             }
         }
         self.shared.metrics.traffic(Direction::In, traffic);
@@ -33,10 +34,10 @@ impl ClassicStream {
             }
             let full = match local {
                 Some(local) => local.deliver(deliver).err(),
-                None => Some(deliver),
+                None => Some(deliver.stanzas),
             };
-            for Delivered { n, bytes } in full.map(|deliver| deliver.stanzas).unwrap_or_default() {
-                hand_back(&self.shared, &from, n, &bytes, UndeliveredReason::Overflow);
+            for (n, stanza) in full.unwrap_or_default().iter() {
+                hand_back(&self.shared, &from, n, stanza, UndeliveredReason::Overflow);
             }
         }
     }

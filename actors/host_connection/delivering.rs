@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use actix::{ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 use bytes::Bytes;
+use heteronym_proto::batch::Batch;
 use heteronym_proto::checker::Scope;
 use heteronym_proto::control::UndeliveredReason;
-use heteronym_proto::host_stream::Delivery;
 use heteronym_proto::hosted::Entry;
 use heteronym_proto::limits::HOLD_BYTES;
 use heteronym_proto::name::Name;
@@ -16,22 +16,14 @@ use tracing::{info, warn};
 
 use super::HostConnection;
 use crate::Gauge;
-use crate::local_link::{Deliver, Delivered, HostOrigin, Origin};
+use crate::local_link::{Deliver, HostOrigin, Origin};
 use crate::now;
 use crate::router::{HandedBack, Router};
 
 impl HostConnection {
     /// Hands stanzas to our servers, one message per server and read.
-    pub(super) fn deliver(&mut self, deliveries: Vec<Delivery>, ctx: &mut Context<Self>) {
-        let mut by_entry: Vec<(Entry, Vec<Delivered>)> = Vec::new();
-        for Delivery { entry, n, bytes } in deliveries {
-            let delivered = Delivered { n, bytes };
-            match by_entry.iter_mut().find(|(other, _)| *other == entry) {
-                Some((_, list)) => list.push(delivered),
-                None => by_entry.push((entry, vec![delivered])),
-            }
-        }
-        for (entry, stanzas) in by_entry {
+    pub(super) fn deliver(&mut self, deliveries: Vec<(Entry, Batch<u64>)>, ctx: &mut Context<Self>) {
+        for (entry, stanzas) in deliveries {
             let local = self.shared.locals.get(entry);
             if let Some(local) = local.as_ref().filter(|local| local.gauge.bytes() > HOLD_BYTES) {
                 self.hold(entry, &stanzas, Arc::clone(&local.gauge), ctx);
@@ -40,13 +32,13 @@ impl HostConnection {
             let deliver = Deliver { from, stanzas };
             let full = match local {
                 Some(local) => local.deliver(deliver).err(),
-                None => Some(deliver),
+                None => Some(deliver.stanzas),
             };
-            for stanza in full.map(|deliver| deliver.stanzas).unwrap_or_default() {
+            for (n, stanza) in full.unwrap_or_default().iter() {
                 let reason = UndeliveredReason::Overflow;
                 self.with_core(ctx, |stream, out| {
-                    let n = (stream.serial(), stanza.n);
-                    stream.undeliverable(now(), n, reason, &stanza.bytes, out);
+                    let n = (stream.serial(), n);
+                    stream.undeliverable(now(), n, reason, stanza, out);
                 });
             }
         }
@@ -68,10 +60,10 @@ impl HostConnection {
 
     /// A server of ours does not keep up: the peer is to hold what it has for these domains, and
     /// everything else on the stream goes on (protocol §7).
-    pub(super) fn hold(&mut self, entry: Entry, stanzas: &[Delivered], gauge: Arc<Gauge>, ctx: &mut Context<Self>) {
+    pub(super) fn hold(&mut self, entry: Entry, stanzas: &Batch<u64>, gauge: Arc<Gauge>, ctx: &mut Context<Self>) {
         let first = !self.held.contains_key(&entry);
-        for stanza in stanzas {
-            let Ok(stanza) = stanza::read(&stanza.bytes, &Scope::SERVER) else { continue };
+        for (_, stanza) in stanzas.iter() {
+            let Ok(stanza) = stanza::read(stanza, &Scope::SERVER) else { continue };
             let held = self.held.entry(entry).or_default();
             if held.contains(stanza.to_domain()) {
                 continue;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use actix::prelude::SendError;
 use actix::{Addr, Handler, Message};
 use bytes::Bytes;
+use heteronym_proto::batch::Batch;
 use heteronym_proto::limits::Limits;
 use heteronym_proto::link_choice::LinkId;
 use heteronym_proto::mux::Slot;
@@ -37,13 +38,11 @@ pub struct LinkHandle {
     pub router: Addr<Router>,
 }
 
-/// Stanzas of one message, by the slot of their pair.
-pub type Batch = Vec<(Slot, Bytes)>;
-
 impl LinkHandle {
     /// Hands stanzas over; gives them back where there is no room. Where there is no actor any more,
     /// the Router finds another way.
-    pub(crate) fn send(&self, stanzas: Batch, bytes: usize, limits: &Limits) -> Result<(), Batch> {
+    pub(crate) fn send(&self, stanzas: Batch<Slot>, limits: &Limits) -> Result<(), Batch<Slot>> {
+        let bytes = stanzas.as_bytes().len();
         if self.gauge.bytes() + bytes > limits.host_queue_bytes {
             return Err(stanzas);
         }
@@ -69,7 +68,7 @@ impl LinkHandle {
 #[rtype(result = "()")]
 pub struct SendStanzas {
     /// By slot, in order.
-    pub stanzas: Batch,
+    pub stanzas: Batch<Slot>,
     /// Their bytes, as the gauge was told.
     pub bytes: usize,
     /// Where they go back to.
@@ -78,7 +77,7 @@ pub struct SendStanzas {
 
 impl Drop for SendStanzas {
     fn drop(&mut self) {
-        strand(&self.router, self.stanzas.drain(..).map(|(_, stanza)| stanza).collect());
+        strand(&self.router, self.stanzas.copies().map(|(_, stanza)| stanza).collect());
     }
 }
 
@@ -88,11 +87,7 @@ impl Handler<SendStanzas> for HostConnection {
     fn handle(&mut self, mut message: SendStanzas, ctx: &mut Self::Context) {
         self.gauge.received(message.bytes);
         let (stanzas, now) = (std::mem::take(&mut message.stanzas), now());
-        self.with_core(ctx, |stream, out| {
-            for (slot, stanza) in stanzas {
-                stream.send(now, slot, [stanza], out);
-            }
-        });
+        self.with_core(ctx, |stream, out| stream.send_batch(now, &stanzas, out));
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use actix::{Addr, Message};
 use bytes::Bytes;
+use heteronym_proto::batch::Batch;
 use heteronym_proto::checker::Scope;
 use heteronym_proto::limits::LOCAL_QUEUE_BYTES;
 use heteronym_proto::name::Name;
@@ -36,15 +37,15 @@ impl LocalHandle {
     }
 
     /// Hands stanzas over; gives them back where there is no room or no actor.
-    pub fn deliver(&self, deliver: Deliver) -> Result<(), Deliver> {
+    pub fn deliver(&self, deliver: Deliver) -> Result<(), Batch<u64>> {
         let bytes = deliver.bytes();
         if self.gauge.bytes() + bytes > LOCAL_QUEUE_BYTES {
-            return Err(deliver);
+            return Err(deliver.stanzas);
         }
         self.gauge.posted(bytes);
         self.addr.try_send(deliver).map_err(|error| {
             self.gauge.received(bytes);
-            error.into_inner()
+            error.into_inner().stanzas
         })
     }
 }
@@ -55,8 +56,8 @@ impl LocalHandle {
 pub struct Deliver {
     /// Who is told what could not be delivered.
     pub from: Origin,
-    /// In order.
-    pub stanzas: Vec<Delivered>,
+    /// In order, by their numbers on the host stream that they came by; 0 where they came by none.
+    pub stanzas: Batch<u64>,
 }
 
 /// Where stanzas come from, and how their senders learn that they were not delivered.
@@ -83,7 +84,7 @@ pub struct HostOrigin {
     pub serial: u64,
 }
 
-/// A stanza for our server.
+/// A stanza for our server, by itself.
 pub struct Delivered {
     /// Its number on the host stream it came by; 0 where it came by none.
     pub n: u64,
@@ -94,16 +95,14 @@ pub struct Delivered {
 /// What a stanza costs beyond its bytes while it waits: many small ones are no way round the bound.
 const OVERHEAD: usize = 128;
 
-impl Delivered {
-    /// Bytes by which it counts.
-    pub(super) fn cost(&self) -> usize {
-        self.bytes.len() + OVERHEAD
-    }
+/// Bytes by which stanzas count.
+pub(super) fn cost(stanzas: &Batch<u64>) -> usize {
+    stanzas.as_bytes().len() + OVERHEAD * stanzas.len()
 }
 
 impl Deliver {
     pub(super) fn bytes(&self) -> usize {
-        self.stanzas.iter().map(Delivered::cost).sum()
+        cost(&self.stanzas)
     }
 }
 
@@ -115,7 +114,8 @@ pub(crate) fn bounce_to_sender(shared: &Shared, bytes: &[u8], why: (Condition, &
     shared.metrics.stanza_error(condition.as_str(), reason);
     let Ok(stanza) = stanza::read(bytes, &Scope::SERVER) else { return };
     let (config, condition_shown) = (shared.config(), condition.as_str());
-    let (from, to) = (config.jids.show(stanza.from()), config.jids.show(stanza.to()));
+    let (from, to) = (stanza.from(), stanza.to());
+    let (from, to) = (config.jids.show(&from), config.jids.show(&to));
     debug!(%from, %to, condition = condition_shown, why = text, "a stanza goes back to its sender");
     let Some(error) = bounce(&stanza, condition, text) else {
         debug!(%from, %to, condition = condition_shown, "a stanza that may not be answered was dropped");
@@ -123,7 +123,7 @@ pub(crate) fn bounce_to_sender(shared: &Shared, bytes: &[u8], why: (Condition, &
     };
     let entry = config.hosted.entry(stanza.from_domain());
     let Some(local) = entry.and_then(|entry| shared.locals.get(entry)) else { return };
-    let answer = Deliver { from: Origin::Inside, stanzas: vec![Delivered { n: 0, bytes: error }] };
+    let answer = Deliver { from: Origin::Inside, stanzas: [(0, error)].into_iter().collect() };
     if local.deliver(answer).is_err() {
         warn!(domain = stanza.from_domain(), "an error for a local user was dropped: its server does not read");
     }

@@ -59,7 +59,7 @@ impl Handler<GetQueue> for LocalLink {
     fn handle(&mut self, GetQueue: GetQueue, _: &mut Self::Context) -> Self::Result {
         let of_link = self.link.as_ref().map(|link| link.out.borrow());
         let (queue, bytes, why) = match &of_link {
-            Some(out) => (&out.stanzas, out.bytes, "the server does not read"),
+            Some(out) => (&out.waiting, out.bytes, "the server does not read"),
             None => (&self.waiting, self.waiting_bytes, "the server is not attached"),
         };
         let since = queue.front()?.since;
@@ -67,7 +67,7 @@ impl Handler<GetQueue> for LocalLink {
             place: QueuePlace::Local,
             name: Some(self.name()),
             pair: None,
-            count: queue.len(),
+            count: queue.iter().map(|waiting| waiting.stanzas.len()).sum(),
             bytes,
             oldest: crate::now().instant.saturating_duration_since(since),
             why: why.to_owned(),

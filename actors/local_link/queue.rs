@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use actix::{AsyncContext, Context, Handler};
 use bytes::{Bytes, BytesMut};
 use heteronym_net::wire::Source;
+use heteronym_proto::batch::Batch;
 use heteronym_proto::control::UndeliveredReason;
 use heteronym_proto::jabberd2::in_route;
 use heteronym_proto::stanza_error::bounce_bytes;
 
 use super::LocalLink;
-use super::local_handle::{Deliver, Delivered, HostOrigin, Origin, bounce_to_sender};
+use super::local_handle::{Deliver, HostOrigin, Origin, bounce_to_sender, cost};
 use super::unread::Unread;
 use crate::host_connection::{Undeliverable, Undelivered};
 use crate::router::Reply;
@@ -20,29 +21,25 @@ use crate::{Gauge, Shared};
 
 impl LocalLink {
     /// Queues stanzas for the link, or lets them wait for one.
-    pub(super) fn enqueue(&mut self, from: Origin, stanzas: Vec<Delivered>) {
+    pub(super) fn enqueue(&mut self, from: Origin, stanzas: Batch<u64>) {
         let (now, from) = (crate::now().instant, Arc::new(from));
         if let (None, Some(stream)) = (&self.link, &self.servers.out) {
             self.stanzas_out += stanzas.len() as u64;
-            return self.send_to_server(stream, &from, stanzas);
+            return self.send_to_server(stream, &from, &stanzas);
         }
-        let waiting =
-            stanzas.into_iter().map(|stanza| Waiting { since: now, tries: 0, from: Arc::clone(&from), stanza });
+        let mut waiting = Waiting { since: now, tries: 0, from, stanzas };
         if let Some(link) = &self.link {
             let mut out = link.out.borrow_mut();
-            for waiting in waiting {
-                out.bytes += waiting.stanza.cost();
-                out.stanzas.push_back(waiting);
-            }
+            out.bytes += waiting.cost();
+            out.waiting.push_back(waiting);
             self.gauge.queued_is(out.bytes);
             drop(out);
             link.wake.notify_one();
             return;
         }
-        for waiting in waiting {
-            self.waiting_bytes += waiting.stanza.cost();
-            self.waiting.push_back(waiting);
-        }
+        waiting.stanzas.shrink();
+        self.waiting_bytes += waiting.cost();
+        self.waiting.push_back(waiting);
         self.gauge.queued_is(self.waiting_bytes);
     }
 
@@ -50,7 +47,7 @@ impl LocalLink {
     pub(super) fn watch_waiting(&mut self, ctx: &mut Context<Self>) {
         let (now, grace) = (crate::now().instant, self.shared.config().limits.local_link_grace);
         while let Some(waiting) = self.waiting.pop_front_if(|waiting| now >= waiting.since + grace) {
-            self.waiting_bytes -= waiting.stanza.cost();
+            self.waiting_bytes -= waiting.cost();
             self.returned = self.returned.saturating_sub(1);
             self.hand_back(&waiting);
         }
@@ -77,8 +74,10 @@ impl LocalLink {
         self.gauge.queued_is(0);
     }
 
-    fn hand_back(&self, Waiting { from, stanza, .. }: &Waiting) {
-        hand_back(&self.shared, from, stanza.n, &stanza.bytes, UndeliveredReason::DomainUnavailable);
+    fn hand_back(&self, Waiting { from, stanzas, .. }: &Waiting) {
+        for (n, stanza) in stanzas.iter() {
+            hand_back(&self.shared, from, n, stanza, UndeliveredReason::DomainUnavailable);
+        }
     }
 
     /// Lets what a link has left wait for the next one, but for what was on too many already: the server may be
@@ -88,7 +87,7 @@ impl LocalLink {
             if waiting.tries > TRIES {
                 self.hand_back(&waiting);
             } else {
-                self.waiting_bytes += waiting.stanza.cost();
+                self.waiting_bytes += waiting.cost();
                 self.waiting.push_back(waiting);
             }
         }
@@ -103,20 +102,27 @@ impl LocalLink {
 /// Links that may end with a stanza unread before it is handed back.
 const TRIES: u8 = 2;
 
+/// The stanzas of one message.
 pub(super) struct Waiting {
     pub(super) since: Instant,
-    /// How many links ended when it was written and not seen to be read.
+    /// How many links ended when they were written and not seen to be read.
     pub(super) tries: u8,
-    /// Shared by all stanzas of one message.
     pub(super) from: Arc<Origin>,
-    pub(super) stanza: Delivered,
+    pub(super) stanzas: Batch<u64>,
+}
+
+impl Waiting {
+    /// Bytes by which they count.
+    pub(super) fn cost(&self) -> usize {
+        cost(&self.stanzas)
+    }
 }
 
 /// What is to be written to the server.
 pub(super) struct OutQueue {
     /// Goes out before the first stanza.
     pub(super) greeting: Bytes,
-    pub(super) stanzas: VecDeque<Waiting>,
+    pub(super) waiting: VecDeque<Waiting>,
     pub(super) raw: VecDeque<Bytes>,
     pub(super) bytes: usize,
     pub(super) closed: bool,
@@ -136,7 +142,7 @@ impl OutQueue {
         let again = |waiting: Waiting| Waiting { since, tries: waiting.tries + 1, ..waiting };
         let unread = unread.into_iter().map(again);
         self.bytes = 0;
-        unread.chain(self.stanzas.drain(..)).collect()
+        unread.chain(self.waiting.drain(..)).collect()
     }
 
     /// The server has read everything that was written.
@@ -144,11 +150,13 @@ impl OutQueue {
         self.unread.as_mut().map(Unread::take);
     }
 
-    fn write(&self, Waiting { from, stanza, .. }: &Waiting, out: &mut BytesMut) {
-        let Some((name, shared)) = &self.in_routes else { return out.extend_from_slice(&stanza.bytes) };
-        match in_route(name, &stanza.bytes) {
-            Some(route) => out.extend_from_slice(&route),
-            None => hand_back(shared, from, stanza.n, &stanza.bytes, UndeliveredReason::Policy),
+    fn write(&self, Waiting { from, stanzas, .. }: &Waiting, out: &mut BytesMut) {
+        let Some((name, shared)) = &self.in_routes else { return out.extend_from_slice(stanzas.as_bytes()) };
+        for (n, stanza) in stanzas.iter() {
+            match in_route(name, stanza) {
+                Some(route) => out.extend_from_slice(&route),
+                None => hand_back(shared, from, n, stanza, UndeliveredReason::Policy),
+            }
         }
     }
 }
@@ -158,9 +166,9 @@ impl Source for OutQueue {
         let end = out.len() + room;
         out.extend_from_slice(&std::mem::take(&mut self.greeting));
         while out.len() < end {
-            let Some(waiting) = self.stanzas.pop_front() else { break };
-            self.bytes -= waiting.stanza.cost();
-            self.written += 1;
+            let Some(waiting) = self.waiting.pop_front() else { break };
+            self.bytes -= waiting.cost();
+            self.written += waiting.stanzas.len() as u64;
             self.write(&waiting, out);
             if let Some(unread) = &mut self.unread {
                 unread.wrote(waiting);
@@ -169,7 +177,7 @@ impl Source for OutQueue {
         if let Some(unread) = self.unread.as_mut().filter(|_| !self.closed) {
             unread.ask(out);
         }
-        if self.stanzas.is_empty() {
+        if self.waiting.is_empty() {
             for raw in self.raw.drain(..) {
                 out.extend_from_slice(&raw);
             }
@@ -183,10 +191,10 @@ impl Source for OutQueue {
 }
 
 /// Tells where a stanza came from that it was not delivered.
-pub(crate) fn hand_back(shared: &Shared, from: &Origin, n: u64, stanza: &Bytes, reason: UndeliveredReason) {
+pub(crate) fn hand_back(shared: &Shared, from: &Origin, n: u64, stanza: &[u8], reason: UndeliveredReason) {
     match from {
         Origin::Host(HostOrigin { link, router, peer, serial }) => {
-            let of = Some(Undelivered { n: (*serial, n), reason, stanza: stanza.clone() });
+            let of = Some(Undelivered { n: (*serial, n), reason, stanza: Bytes::copy_from_slice(stanza) });
             // A link that has ended does not take it: then the message itself tells the Router.
             drop(link.try_send(Undeliverable { of, peer: peer.clone(), router: router.clone() }));
         }

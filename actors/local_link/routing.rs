@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use heteronym_proto::batch::Batch;
 use heteronym_proto::hosted::Entry;
 use heteronym_proto::limits::LOCAL_QUEUE_BYTES;
 use heteronym_proto::mux::Slot;
@@ -14,9 +15,9 @@ use heteronym_proto::traffic::Traffic;
 use tracing::warn;
 
 use super::LocalLink;
-use super::local_handle::{Deliver, Delivered, Origin, bounce_to_sender};
+use super::local_handle::{Deliver, Origin, bounce_to_sender};
 use crate::classic_stream::ClassicHandle;
-use crate::host_connection::{Batch, LinkHandle};
+use crate::host_connection::LinkHandle;
 use crate::metrics::Direction;
 use crate::router::Unrouted;
 use crate::shell::Gate;
@@ -26,14 +27,14 @@ impl LocalLink {
     /// Sends what one read brought; what was read from pauses at `gate` for a destination that is full.
     pub(super) fn dispatch(&mut self, outgoing: Outgoing, gate: Option<&Gate>) {
         self.batches += 1;
-        let Outgoing { links, classics, locals, router, answers } = outgoing;
+        let Outgoing { links, classics, locals, router, answers, .. } = outgoing;
         let config = self.shared.config();
-        for (link, stanzas, bytes) in links {
+        for (link, stanzas) in links {
             pause(gate, &link.gauge);
-            if let Err(stanzas) = link.send(stanzas, bytes, &config.limits) {
-                for (_, stanza) in stanzas {
+            if let Err(stanzas) = link.send(stanzas, &config.limits) {
+                for (_, stanza) in stanzas.iter() {
                     let text = "the connection to the other host is full";
-                    bounce_to_sender(&self.shared, &stanza, (Condition::ResourceConstraint, "host-queue-full"), text);
+                    bounce_to_sender(&self.shared, stanza, (Condition::ResourceConstraint, "host-queue-full"), text);
                 }
             }
         }
@@ -67,23 +68,21 @@ impl LocalLink {
         if self.gauge.bytes() > LOCAL_QUEUE_BYTES {
             return warn!(local = self.name(), "answers were dropped: the server does not read");
         }
-        let stanzas = answers.into_iter().map(|bytes| Delivered { n: 0, bytes });
-        self.enqueue(Origin::Inside, stanzas.collect());
+        self.enqueue(Origin::Inside, answers.into_iter().map(|answer| (0, answer)).collect());
     }
 
-    pub(super) fn deliver_inside(&mut self, entry: Entry, stanzas: Vec<Bytes>) {
+    pub(super) fn deliver_inside(&mut self, entry: Entry, stanzas: Batch<u64>) {
         let mut traffic = Traffic::default();
-        stanzas.iter().for_each(|stanza| traffic.count(stanza));
+        stanzas.iter().for_each(|(_, stanza)| traffic.count(stanza));
         self.shared.metrics.traffic(Direction::Local, traffic);
-        let stanzas = stanzas.into_iter().map(|bytes| Delivered { n: 0, bytes }).collect();
         let deliver = Deliver { from: Origin::Inside, stanzas };
         let full = match self.shared.locals.get(entry) {
             Some(local) => local.deliver(deliver).err(),
-            None => Some(deliver),
+            None => Some(deliver.stanzas),
         };
-        for stanza in full.map(|deliver| deliver.stanzas).unwrap_or_default() {
+        for (_, stanza) in full.unwrap_or_default().iter() {
             let text = "the domain's server does not read";
-            bounce_to_sender(&self.shared, &stanza.bytes, (Condition::ResourceConstraint, "local-queue-full"), text);
+            bounce_to_sender(&self.shared, stanza, (Condition::ResourceConstraint, "local-queue-full"), text);
         }
     }
 
@@ -108,26 +107,52 @@ fn pause(gate: Option<&Gate>, destination: &Arc<Gauge>) {
 /// Where the stanzas of one read go: one message per destination.
 #[derive(Default)]
 pub(super) struct Outgoing {
-    pub(super) links: Vec<(LinkHandle, Batch, usize)>,
+    pub(super) links: Vec<(LinkHandle, Batch<Slot>)>,
     pub(super) classics: Vec<(ClassicHandle, Vec<(Pair, Bytes)>)>,
-    pub(super) locals: Vec<(Entry, Vec<Bytes>)>,
+    pub(super) locals: Vec<(Entry, Batch<u64>)>,
     pub(super) router: Vec<(Pair, Bytes)>,
     pub(super) answers: Vec<Bytes>,
+    /// Bytes that a batch is given room for.
+    pub(super) room: usize,
+    pub(super) last: Option<Last>,
+}
+
+/// The pair whose stanza went to a link last: many come one behind the other.
+pub(super) struct Last {
+    local: String,
+    remote: String,
+    /// Its place among the links.
+    link: usize,
+    slot: Slot,
 }
 
 impl Outgoing {
-    fn by_link(&mut self, link: &LinkHandle, slot: Slot, bytes: Bytes) {
-        let total = bytes.len();
-        match self.links.iter_mut().find(|(other, ..)| other.id == link.id) {
-            Some((_, stanzas, of_all)) => {
-                *of_all += total;
-                stanzas.push((slot, bytes));
-            }
-            None => self.links.push((link.clone(), vec![(slot, bytes)], total)),
-        }
+    fn by_link(&mut self, (local, remote): (&str, &str), link: &LinkHandle, slot: Slot, stanza: &[u8]) {
+        let known = self.links.iter().position(|(other, _)| other.id == link.id);
+        let at = known.unwrap_or_else(|| {
+            self.links.push((link.clone(), Batch::with_capacity(self.room.max(stanza.len()))));
+            self.links.len() - 1
+        });
+        self.links[at].1.push(slot, stanza);
+        let last = self.last.get_or_insert_with(|| Last { local: String::new(), remote: String::new(), link: 0, slot });
+        last.local.clear();
+        last.local.push_str(local);
+        last.remote.clear();
+        last.remote.push_str(remote);
+        (last.link, last.slot) = (at, slot);
     }
 
-    fn by_classic(&mut self, stream: &ClassicHandle, pair: &Pair, bytes: Bytes) {
+    /// Takes a stanza of the same pair as the last one that went to a link; whether it is.
+    fn as_last(&mut self, (local, remote): (&str, &str), stanza: &[u8]) -> bool {
+        let Some(last) = self.last.as_ref().filter(|last| last.local == local && last.remote == remote) else {
+            return false;
+        };
+        self.links[last.link].1.push(last.slot, stanza);
+        true
+    }
+
+    fn by_classic(&mut self, stream: &ClassicHandle, pair: &Pair, stanza: &[u8]) {
+        let bytes = Bytes::copy_from_slice(stanza);
         match self.classics.iter_mut().find(|(other, _)| other.id == stream.id) {
             Some((_, stanzas)) => stanzas.push((pair.clone(), bytes)),
             None => self.classics.push((stream.clone(), vec![(pair.clone(), bytes)])),
@@ -142,21 +167,23 @@ pub(super) fn route(
     via_router: &mut HashMap<Pair, u64>,
     batch: u64,
     outgoing: &mut Outgoing,
-    from: &str,
-    to: &str,
-    bytes: Bytes,
+    (from, to): (&str, &str),
+    stanza: &[u8],
 ) {
     let key: &dyn heteronym_proto::pair::AsPair = &(from, to);
     let held = !via_router.is_empty() && via_router.contains_key(key);
+    if !held && outgoing.as_last((from, to), stanza) {
+        return;
+    }
     let found = if held { None } else { shared.routes.find(from, to) };
     match found.as_deref() {
-        Some(Route::Link { link, slot }) => outgoing.by_link(link, *slot, bytes),
-        Some(Route::Classic { stream, pair }) => outgoing.by_classic(stream, pair, bytes),
+        Some(Route::Link { link, slot }) => outgoing.by_link((from, to), link, *slot, stanza),
+        Some(Route::Classic { stream, pair }) => outgoing.by_classic(stream, pair, stanza),
         Some(Route::Local { entry, stanzas }) => {
             stanzas.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             match outgoing.locals.iter_mut().find(|(other, _)| other == entry) {
-                Some((_, list)) => list.push(bytes),
-                None => outgoing.locals.push((*entry, vec![bytes])),
+                Some((_, batch)) => batch.push(0, stanza),
+                None => outgoing.locals.push((*entry, [(0, stanza)].into_iter().collect())),
             }
         }
         Some(Route::Moving) | None => {
@@ -164,7 +191,7 @@ pub(super) fn route(
             if let (Ok(local), Ok(remote)) = parsed {
                 let pair = Pair { local, remote };
                 via_router.insert(pair.clone(), batch);
-                outgoing.router.push((pair, bytes));
+                outgoing.router.push((pair, Bytes::copy_from_slice(stanza)));
             }
         }
     }

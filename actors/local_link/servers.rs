@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use actix::{ActorContext, AsyncContext, Context, Handler, Message};
 use bytes::Bytes;
+use heteronym_proto::batch::Batch;
 use heteronym_proto::checker::Scope;
 use heteronym_proto::classic::remotes::StreamId;
 use heteronym_proto::name::Name;
@@ -59,13 +60,13 @@ impl LocalLink {
     }
 
     /// Hands stanzas to the stream that the server gets them by.
-    pub(super) fn send_to_server(&self, stream: &ClassicHandle, origin: &Arc<Origin>, stanzas: Vec<Delivered>) {
-        let by_pair = |stanza: Delivered| {
-            let read = stanza::read(&stanza.bytes, &Scope::SERVER).ok()?;
+    pub(super) fn send_to_server(&self, stream: &ClassicHandle, origin: &Arc<Origin>, stanzas: &Batch<u64>) {
+        let by_pair = |(n, bytes): (u64, Bytes)| {
+            let read = stanza::read(&bytes, &Scope::SERVER).ok()?;
             let (local, remote) = (Name::parse(read.from_domain()).ok()?, Name::parse(read.to_domain()).ok()?);
-            Some((Pair { local, remote }, stanza))
+            Some((Pair { local, remote }, Delivered { n, bytes }))
         };
-        stream.send_to_server(Arc::clone(origin), stanzas.into_iter().filter_map(by_pair).collect());
+        stream.send_to_server(Arc::clone(origin), stanzas.copies().filter_map(by_pair).collect());
     }
 
     /// Ends all streams of the server in order.
@@ -80,9 +81,10 @@ impl LocalLink {
         self.link.is_none() && self.servers.open.is_empty() && self.servers.dialling.is_none()
     }
 
-    fn wait_for_server(&mut self, at: usize, origin: &Arc<Origin>, stanza: Delivered) {
-        self.waiting_bytes += stanza.cost();
-        let waiting = Waiting { since: now().instant, tries: 0, from: Arc::clone(origin), stanza };
+    fn wait_for_server(&mut self, at: usize, origin: &Arc<Origin>, (n, stanza): (u64, Bytes)) {
+        let stanzas = [(n, stanza)].into_iter().collect();
+        let waiting = Waiting { since: now().instant, tries: 0, from: Arc::clone(origin), stanzas };
+        self.waiting_bytes += waiting.cost();
         self.waiting.insert(at.min(self.waiting.len()), waiting);
     }
 }
@@ -118,8 +120,8 @@ impl Handler<ServerUp> for LocalLink {
         self.returned = 0;
         self.waiting_bytes = 0;
         self.gauge.queued_is(0);
-        for Waiting { from, stanza, .. } in std::mem::take(&mut self.waiting) {
-            self.send_to_server(&stream, &from, vec![stanza]);
+        for Waiting { from, stanzas, .. } in std::mem::take(&mut self.waiting) {
+            self.send_to_server(&stream, &from, &stanzas);
         }
         self.servers.out = Some(stream);
     }
@@ -150,7 +152,7 @@ impl Handler<ServerEnded> for LocalLink {
             }
             self.last_error = Some(why);
             for (bytes, (origin, n)) in unsent {
-                self.wait_for_server(self.returned, &origin, Delivered { n, bytes });
+                self.wait_for_server(self.returned, &origin, (n, bytes));
                 self.returned += 1;
             }
             self.gauge.queued_is(self.waiting_bytes);
@@ -184,10 +186,10 @@ impl Handler<ServerStranded> for LocalLink {
 
     fn handle(&mut self, ServerStranded { origin, stanzas }: ServerStranded, ctx: &mut Self::Context) {
         if let Some(stream) = &self.servers.out {
-            return self.send_to_server(stream, &origin, stanzas);
+            return self.send_to_server(stream, &origin, &stanzas.into_iter().map(|one| (one.n, one.bytes)).collect());
         }
-        for stanza in stanzas {
-            self.wait_for_server(self.returned, &origin, stanza);
+        for Delivered { n, bytes } in stanzas {
+            self.wait_for_server(self.returned, &origin, (n, bytes));
             self.returned += 1;
         }
         self.gauge.queued_is(self.waiting_bytes);

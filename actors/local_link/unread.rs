@@ -29,9 +29,10 @@ const UNREAD_BYTES: usize = 4 << 20;
 pub(super) struct Unread {
     host: Name,
     domain: Name,
-    stanzas: VecDeque<Waiting>,
+    written: VecDeque<Waiting>,
+    stanzas: usize,
     bytes: usize,
-    /// The ping that is under way: its number, and how many stanzas were written before it.
+    /// The ping that is under way: its number, and how many of the messages were written before it.
     asked: Option<(u64, usize)>,
     pings: u64,
     ask_now: bool,
@@ -41,18 +42,20 @@ pub(super) struct Unread {
 
 impl Unread {
     pub(super) fn new(host: Name, domain: Name, answers: bool) -> Self {
-        let (stanzas, pings) = (VecDeque::new(), 0);
-        Self { host, domain, stanzas, bytes: 0, asked: None, pings, ask_now: true, answers }
+        let (written, pings) = (VecDeque::new(), 0);
+        Self { host, domain, written, stanzas: 0, bytes: 0, asked: None, pings, ask_now: true, answers }
     }
 
-    /// A stanza was written.
-    pub(super) fn wrote(&mut self, stanza: Waiting) {
+    /// The stanzas of one message were written.
+    pub(super) fn wrote(&mut self, mut stanzas: Waiting) {
         if !self.answers {
             return;
         }
-        self.bytes += stanza.stanza.cost();
-        self.stanzas.push_back(stanza);
-        while self.bytes > UNREAD_BYTES && self.stanzas.len() > 1 {
+        stanzas.stanzas.shrink();
+        self.bytes += stanzas.cost();
+        self.stanzas += stanzas.stanzas.len();
+        self.written.push_back(stanzas);
+        while self.bytes > UNREAD_BYTES && self.written.len() > 1 {
             self.forget_first();
             if let Some((_, before)) = &mut self.asked {
                 *before = before.saturating_sub(1);
@@ -61,18 +64,19 @@ impl Unread {
     }
 
     fn forget_first(&mut self) -> Option<Waiting> {
-        let first = self.stanzas.pop_front()?;
-        self.bytes -= first.stanza.cost();
+        let first = self.written.pop_front()?;
+        self.bytes -= first.cost();
+        self.stanzas -= first.stanzas.len();
         Some(first)
     }
 
     /// Writes a ping behind what was written, where one is due.
     pub(super) fn ask(&mut self, out: &mut BytesMut) {
-        let many = self.stanzas.len() >= ASK_AFTER.0 || self.bytes >= ASK_AFTER.1;
+        let many = self.stanzas >= ASK_AFTER.0 || self.bytes >= ASK_AFTER.1;
         if self.asked.is_none() && (many || self.ask_now) {
             self.ask_now = false;
             self.pings += 1;
-            self.asked = Some((self.pings, self.stanzas.len()));
+            self.asked = Some((self.pings, self.written.len()));
             out.extend_from_slice(&self.ping());
         }
     }
@@ -93,13 +97,13 @@ impl Unread {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.stanzas.is_empty()
+        self.written.is_empty()
     }
 
     /// What nobody knows of, in order: for the next link.
     pub(super) fn take(&mut self) -> VecDeque<Waiting> {
-        self.bytes = 0;
-        std::mem::take(&mut self.stanzas)
+        (self.bytes, self.stanzas) = (0, 0);
+        std::mem::take(&mut self.written)
     }
 }
 
@@ -111,10 +115,11 @@ impl LocalLink {
         let read = link.out.borrow_mut().unread.as_mut().map(|unread| unread.answered(number));
         let mut last: Vec<(&Arc<Origin>, u64)> = Vec::new();
         let read = read.unwrap_or_default();
-        for Waiting { from, stanza, .. } in &read {
+        for Waiting { from, stanzas, .. } in &read {
+            let read = stanzas.last().unwrap_or_default();
             match last.iter_mut().find(|(of, _)| Arc::ptr_eq(of, from)) {
-                Some((_, n)) => *n = stanza.n,
-                None => last.push((from, stanza.n)),
+                Some((_, n)) => *n = read,
+                None => last.push((from, read)),
             }
         }
         for (from, n) in last {

@@ -10,11 +10,13 @@
 //! and the namespaces in scope.
 
 use std::borrow::Cow;
+use std::num::NonZeroU32;
 use std::ops::Range;
 
 use smallvec::SmallVec;
 
 use crate::limits;
+use crate::stanza::Address;
 
 mod chars;
 mod cursor;
@@ -26,8 +28,8 @@ mod scope;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use chars::is_white;
-use cursor::{Attribute, Attributes, Content, Cursor, QName};
+pub(crate) use chars::{is, is_low, is_white, run_length};
+use cursor::{Attribute, Attributes, Content, Cursor, Declares, Key, Markup, QName, key, place};
 pub use malformed::Malformed;
 pub(crate) use opening::{Opening, Values, check_opening};
 pub use scope::Scope;
@@ -40,32 +42,47 @@ use scope::{Bindings, NamespaceId};
 /// `xml:lang`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Root<'a> {
+    /// What the element was read from.
+    pub(crate) text: &'a str,
     /// The namespace that the root's name is in.
     pub namespace: Cow<'a, str>,
     /// The local name.
     pub name: &'a str,
     /// The root's name has a prefix.
     pub prefixed: bool,
-    /// The `from` attribute.
-    pub from: Option<Cow<'a, str>>,
-    /// The `to` attribute.
-    pub to: Option<Cow<'a, str>>,
-    /// The `id` attribute.
-    pub id: Option<Cow<'a, str>>,
-    /// The `type` attribute.
-    pub kind: Option<Cow<'a, str>>,
-    /// The `xml:lang` attribute.
-    pub lang: Option<Cow<'a, str>>,
     /// The element without the white space around it.
-    pub(crate) span: Range<usize>,
+    pub(crate) span: Span,
     /// Where the root's name ends, and attributes may be added.
     pub(crate) name_end: usize,
-    /// A declaration of the default namespace, with the white space before it.
-    pub(crate) xmlns: Option<Range<usize>>,
+    from: Option<Span>,
+    to: Option<Span>,
+    id: Option<Span>,
+    kind: Option<Span>,
+    lang: Option<Span>,
+    xmlns: Option<Span>,
     /// Bit n: the n-th prefix of the scope is used and not bound by the element itself.
     pub(crate) inherited: u8,
     /// How many attributes it has, declarations included.
     pub(crate) attributes: usize,
+}
+
+/// A part of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    /// One more than where it begins: nothing that has a place of its own in a tag stands at its beginning.
+    start: NonZeroU32,
+    end: u32,
+}
+
+impl Span {
+    fn new(start: u32, end: u32) -> Self {
+        Self { start: NonZeroU32::MIN.saturating_add(start), end }
+    }
+
+    /// As the places of the text.
+    pub(crate) fn range(self) -> Range<usize> {
+        self.start.get() as usize - 1..self.end as usize
+    }
 }
 
 /// Checks that `bytes` are one element that may be forwarded, with white space around it at most.
@@ -74,10 +91,7 @@ pub struct Root<'a> {
 /// [`Malformed`] with the first fault.
 pub fn check<'a>(bytes: &'a [u8], scope: &Scope) -> Result<Root<'a>, Malformed> {
     let mut checker = Checker::new(legal_text(bytes)?, scope);
-    let mut root = checker.root()?;
-    checker.content()?;
-    root.span.end = checker.cursor.at();
-    root.inherited = checker.bindings.inherited();
+    let root = checker.element()?;
     checker.end()?;
     Ok(root)
 }
@@ -100,31 +114,41 @@ pub(crate) fn declares(bytes: &[u8], scope: &Scope, namespace: &str) -> bool {
     if checker.root().is_err() {
         return true;
     }
-    let declared = checker.attributes.iter().filter(|attribute| attribute.declared_prefix().is_some());
-    let mut values = declared.map(|attribute| reference::normalised(attribute.raw));
+    let declared = checker.attributes.iter().filter(|attribute| attribute.name.declares() != Declares::Nothing);
+    let mut values = declared.map(|attribute| checker.cursor.value(attribute));
     values.any(|value| value.is_ok_and(|value| value == namespace))
 }
 
-struct Checker<'a> {
+/// Checks the elements of a text, one after the other.
+pub(crate) struct Checker<'a> {
     cursor: Cursor<'a>,
-    open: SmallVec<[Open<'a>; 16]>,
+    open: SmallVec<[Open; 16]>,
     bindings: Bindings<'a>,
-    attributes: Attributes<'a>,
+    attributes: Attributes,
 }
 
 /// A start tag whose declarations hold.
-struct Tag<'a> {
-    name: QName<'a>,
+struct Tag {
+    name: QName,
     content: Content,
     /// How many bindings there were before its own.
     mark: usize,
 }
 
 /// An element whose end tag is still to come.
-struct Open<'a> {
-    name: &'a str,
+struct Open {
+    name: QName,
     /// How many bindings there were before its own.
     mark: usize,
+}
+
+/// What the first two passes leave of a block that may be cut anywhere: all of it before the first fault.
+pub(crate) fn legal_prefix(bytes: &[u8]) -> &str {
+    legal_text(bytes).unwrap_or_else(|_| {
+        let valid = simdutf8::compat::from_utf8(bytes).map_or_else(|fault| fault.valid_up_to(), str::len);
+        let text = std::str::from_utf8(&bytes[..valid]).unwrap_or_default();
+        text.split(|c| !chars::is_legal(c)).next().unwrap_or_default()
+    })
 }
 
 /// The first two passes: UTF-8, and no characters that XML does not allow.
@@ -134,7 +158,8 @@ fn legal_text(bytes: &[u8]) -> Result<&str, Malformed> {
 }
 
 impl<'a> Checker<'a> {
-    fn new(text: &'a str, scope: &Scope) -> Self {
+    /// Stands at the beginning of a text that was found legal.
+    pub(crate) fn new(text: &'a str, scope: &Scope) -> Self {
         Self {
             cursor: Cursor::new(text),
             open: SmallVec::new(),
@@ -143,34 +168,52 @@ impl<'a> Checker<'a> {
         }
     }
 
+    /// Steps over white space and the next element, and reads its root.
+    ///
+    /// # Errors
+    /// [`Malformed`] with the first fault; then there is no next one.
+    #[inline]
+    pub(crate) fn element(&mut self) -> Result<Root<'a>, Malformed> {
+        let mut root = self.root()?;
+        self.content()?;
+        root.span = Span { end: place(self.cursor.at()), ..root.span };
+        root.inherited = self.bindings.take_inherited();
+        Ok(root)
+    }
+
     /// Steps over white space and the root's start tag, and reads the latter.
+    #[inline]
     fn root(&mut self) -> Result<Root<'a>, Malformed> {
         self.cursor.skip_white();
         let start = self.cursor.at();
-        self.refuse_restricted()?;
-        if !self.cursor.eat("<") {
+        if !self.cursor.starts_with("<") {
             return Err(if self.cursor.is_at_end() { Malformed::Incomplete } else { Malformed::Surroundings });
         }
+        match self.cursor.markup() {
+            Markup::StartTag => {}
+            Markup::EndTag => return Err(Malformed::Name),
+            Markup::Cdata => return Err(Malformed::Surroundings),
+            Markup::Restricted => return Err(self.restricted()),
+        }
         let tag = self.start_tag()?;
-        let prefix = tag.name.prefix();
-        let namespace = self.bindings.resolve(prefix)?;
         let mut root = Root {
-            namespace: self.bindings.text(namespace),
-            name: tag.name.local(),
-            prefixed: !prefix.is_empty(),
+            text: self.cursor.text(),
+            namespace: self.bindings.namespace(self.cursor.prefix(tag.name))?,
+            name: self.cursor.local(tag.name),
+            prefixed: tag.name.has_prefix(),
+            span: Span::new(place(start), place(self.cursor.at())),
+            name_end: (tag.name.start + tag.name.length) as usize,
             from: None,
             to: None,
             id: None,
             kind: None,
             lang: None,
-            span: start..self.cursor.at(),
-            name_end: start + 1 + tag.name.whole.len(),
             xmlns: None,
             inherited: self.bindings.inherited(),
             attributes: self.attributes.len(),
         };
         for attribute in &self.attributes {
-            root.take(attribute)?;
+            root.take(attribute);
         }
         self.enter(&tag)?;
         Ok(root)
@@ -180,50 +223,71 @@ impl<'a> Checker<'a> {
     fn content(&mut self) -> Result<(), Malformed> {
         while let Some(innermost) = self.open.last() {
             self.cursor.skip_text()?;
-            if self.cursor.eat("</") {
-                self.cursor.end_tag(innermost.name)?;
-                self.bindings.leave(innermost.mark);
-                self.open.pop();
-            } else if self.cursor.eat("<![CDATA[") {
-                self.cursor.skip_cdata()?;
-            } else {
-                self.refuse_restricted()?;
-                self.cursor.eat("<");
-                let tag = self.start_tag()?;
-                self.enter(&tag)?;
+            match self.cursor.markup() {
+                Markup::EndTag => {
+                    self.cursor.end_tag(innermost.name)?;
+                    self.bindings.leave(innermost.mark);
+                    self.open.pop();
+                }
+                Markup::Cdata => self.cursor.skip_cdata()?,
+                Markup::Restricted => return Err(self.restricted()),
+                Markup::StartTag => {
+                    let tag = self.start_tag()?;
+                    self.enter(&tag)?;
+                }
             }
         }
         Ok(())
     }
 
     /// Steps over a start tag, whose `<` is behind the cursor, and declares what it declares.
-    fn start_tag(&mut self) -> Result<Tag<'a>, Malformed> {
+    #[inline]
+    fn start_tag(&mut self) -> Result<Tag, Malformed> {
         let name = self.cursor.qname()?;
         let content = self.cursor.attributes(&mut self.attributes)?;
-        let mark = self.bindings.mark();
+        let (mark, mut prefixed) = (self.bindings.mark(), false);
         for attribute in &self.attributes {
-            if let Some(prefix) = attribute.declared_prefix() {
-                self.bindings.declare(prefix, attribute.raw)?;
-            }
+            let prefix = match attribute.name.declares() {
+                Declares::Nothing => {
+                    prefixed |= attribute.name.has_prefix();
+                    continue;
+                }
+                Declares::Default => "",
+                Declares::Prefix => self.cursor.local(attribute.name),
+            };
+            self.bindings.declare(prefix, self.cursor.value(attribute)?)?;
         }
-        if !name.prefix().is_empty() {
-            self.bindings.resolve(name.prefix())?;
+        if name.has_prefix() {
+            self.bindings.resolve(self.cursor.prefix(name))?;
         }
-        self.refuse_duplicates()?;
+        if prefixed {
+            self.refuse_same_expanded_names()?
+        } else {
+            self.refuse_same_names()?
+        }
         Ok(Tag { name, content, mark })
     }
 
-    /// No two attributes of a tag may have the same name, nor the same local name in one namespace
-    /// (XML 1.0 §3.1, Namespaces §6.3).
-    fn refuse_duplicates(&mut self) -> Result<(), Malformed> {
+    /// No two attributes of a tag may have the same name (XML 1.0 §3.1).
+    fn refuse_same_names(&self) -> Result<(), Malformed> {
+        for (at, one) in self.attributes.iter().enumerate() {
+            if self.attributes[..at].iter().any(|other| self.cursor.are_same(one.name, other.name)) {
+                return Err(Malformed::DuplicateAttribute);
+            }
+        }
+        Ok(())
+    }
+
+    /// No two may have the same local name in one namespace either (Namespaces §6.3).
+    fn refuse_same_expanded_names(&mut self) -> Result<(), Malformed> {
         let mut names: SmallVec<[(&str, Option<NamespaceId>); 8]> = SmallVec::new();
         for Attribute { name, .. } in &self.attributes {
-            let namespace = match name.prefix() {
+            let namespace = match self.cursor.prefix(*name) {
                 "" => None,
                 "xmlns" => Some(NamespaceId::Xmlns),
                 prefix => Some(self.bindings.resolve(prefix)?),
             };
-            let name = (name.local(), namespace);
+            let name = (self.cursor.local(*name), namespace);
             if names.contains(&name) {
                 return Err(Malformed::DuplicateAttribute);
             }
@@ -233,29 +297,26 @@ impl<'a> Checker<'a> {
     }
 
     /// Goes into the element that `tag` begins, if it has content.
-    fn enter(&mut self, tag: &Tag<'a>) -> Result<(), Malformed> {
+    fn enter(&mut self, tag: &Tag) -> Result<(), Malformed> {
         if self.open.len() == limits::DEPTH {
             return Err(Malformed::Depth);
         }
         match tag.content {
             Content::Empty => self.bindings.leave(tag.mark),
-            Content::Follows => self.open.push(Open { name: tag.name.whole, mark: tag.mark }),
+            Content::Follows => self.open.push(Open { name: tag.name, mark: tag.mark }),
         }
         Ok(())
     }
 
     /// What begins like markup and is none that a stream may carry (RFC 6120 §11.1).
-    fn refuse_restricted(&self) -> Result<(), Malformed> {
+    #[cold]
+    fn restricted(&self) -> Malformed {
         if self.cursor.starts_with("<?") {
-            Err(Malformed::ProcessingInstruction)
+            Malformed::ProcessingInstruction
         } else if self.cursor.starts_with("<!--") {
-            Err(Malformed::Comment)
-        } else if self.cursor.starts_with("<![CDATA[") {
-            Err(Malformed::Surroundings)
-        } else if self.cursor.starts_with("<!") {
-            Err(Malformed::Doctype)
+            Malformed::Comment
         } else {
-            Ok(())
+            Malformed::Doctype
         }
     }
 
@@ -266,21 +327,77 @@ impl<'a> Checker<'a> {
     }
 }
 
+const FROM: Key = key(b"from");
+const TO: Key = key(b"to");
+const ID: Key = key(b"id");
+const TYPE: Key = key(b"type");
+const XMLNS: Key = key(b"xmlns");
+const LANG: Key = key(b"xml:lang");
+
 impl<'a> Root<'a> {
-    fn take(&mut self, attribute: &Attribute<'a>) -> Result<(), Malformed> {
-        let target = match attribute.name.whole {
-            "from" => &mut self.from,
-            "to" => &mut self.to,
-            "id" => &mut self.id,
-            "type" => &mut self.kind,
-            "xml:lang" => &mut self.lang,
-            "xmlns" => {
-                self.xmlns = Some(attribute.start..attribute.end);
-                return Ok(());
+    fn take(&mut self, attribute: &Attribute) {
+        let target = match attribute.name.key {
+            FROM => &mut self.from,
+            TO => &mut self.to,
+            ID => &mut self.id,
+            TYPE => &mut self.kind,
+            LANG if attribute.name.length as usize == size_of::<Key>() => &mut self.lang,
+            XMLNS => {
+                self.xmlns = Some(Span::new(attribute.start, attribute.value.1 + 1));
+                return;
             }
-            _ => return Ok(()),
+            _ => return,
         };
-        *target = Some(reference::normalised(attribute.raw)?);
-        Ok(())
+        *target = Some(Span::new(attribute.value.0, attribute.value.1));
+    }
+
+    /// The `from` attribute.
+    #[must_use]
+    pub fn from(&self) -> Option<Cow<'a, str>> {
+        self.value(self.from)
+    }
+
+    /// The `to` attribute.
+    #[must_use]
+    pub fn to(&self) -> Option<Cow<'a, str>> {
+        self.value(self.to)
+    }
+
+    /// The `id` attribute.
+    #[must_use]
+    pub fn id(&self) -> Option<Cow<'a, str>> {
+        self.value(self.id)
+    }
+
+    /// The `type` attribute.
+    #[must_use]
+    pub fn kind(&self) -> Option<Cow<'a, str>> {
+        self.value(self.kind)
+    }
+
+    /// The `xml:lang` attribute.
+    #[must_use]
+    pub fn lang(&self) -> Option<Cow<'a, str>> {
+        self.value(self.lang)
+    }
+
+    /// Where a declaration of the default namespace stands, with the white space before it.
+    pub(crate) fn xmlns(&self) -> Option<Range<usize>> {
+        self.xmlns.map(Span::range)
+    }
+
+    /// A value as it was written.
+    pub(crate) fn raw(&self, address: Address) -> Option<&'a str> {
+        let span = match address {
+            Address::From => self.from,
+            Address::To => self.to,
+        };
+        self.text.get(span?.range())
+    }
+
+    fn value(&self, span: Option<Span>) -> Option<Cow<'a, str>> {
+        let raw = self.text.get(span?.range())?;
+        // Its references are known to be right.
+        Some(reference::normalised(raw).unwrap_or(Cow::Borrowed(raw)))
     }
 }

@@ -30,7 +30,7 @@ impl Element {
     pub fn parse(bytes: &[u8], scope: &Scope) -> Result<Self, Malformed> {
         let root = check(bytes, scope)?;
         // The checker left nothing to object to; should the two ever disagree, the element is refused.
-        read_tree(&bytes[root.span], scope).ok().flatten().ok_or(Malformed::Tag)
+        read_tree(&bytes[root.span.range()], scope).ok().flatten().ok_or(Malformed::Tag)
     }
 
     /// An element without attributes or content.

@@ -152,6 +152,23 @@ impl Framer {
         }
     }
 
+    /// Takes out what is there behind the last frame, if another element may begin there; what is left of it is
+    /// to be [pushed](Self::push) again. Empty otherwise.
+    #[must_use]
+    pub fn take_block(&mut self) -> BytesMut {
+        match self.stage {
+            Stage::Between => std::mem::take(&mut self.buffer),
+            Stage::Prolog
+            | Stage::Declaration(_)
+            | Stage::Header(..)
+            | Stage::Element(_)
+            | Stage::Skipped(..)
+            | Stage::Closing
+            | Stage::Ended
+            | Stage::Failed(_) => BytesMut::new(),
+        }
+    }
+
     /// The next frame must be a header again, as after SASL (RFC 6120 §4.3.3). Unread bytes stay.
     pub fn restart(&mut self) {
         self.stage = Stage::Prolog;

@@ -93,17 +93,17 @@ impl Header {
         check_root(bytes, &opening)?;
         let attribute = |name| opening.attributes.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_ref());
         let namespace = attribute("xmlns").filter(|namespace| !namespace.is_empty()).ok_or(HeaderError::Namespace)?;
-        if opening.root.lang.as_ref().is_some_and(|lang| lang.len() > LANGUAGE_BYTES) {
+        if opening.root.lang().is_some_and(|lang| lang.len() > LANGUAGE_BYTES) {
             return Err(HeaderError::Language);
         }
-        let owned = |value: &Option<Cow<'_, str>>| value.as_deref().map(str::to_owned);
+        let owned = |value: Option<Cow<'_, str>>| value.map(Cow::into_owned);
         Ok(Self {
             namespace: namespace.to_owned(),
-            from: owned(&opening.root.from),
-            to: owned(&opening.root.to),
-            id: owned(&opening.root.id),
+            from: owned(opening.root.from()),
+            to: owned(opening.root.to()),
+            id: owned(opening.root.id()),
             version: attribute("version").map(parse_version).transpose()?,
-            lang: owned(&opening.root.lang),
+            lang: owned(opening.root.lang()),
             dialback: attribute("xmlns:db") == Some(DIALBACK_NAMESPACE),
         })
     }
@@ -154,7 +154,7 @@ fn check_root(bytes: &[u8], opening: &Opening<'_>) -> Result<(), HeaderError> {
         Err(HeaderError::NotAStream)
     } else if root.namespace != STREAM_NAMESPACE {
         Err(HeaderError::Namespace)
-    } else if bytes[root.span.start..root.name_end] != *b"<stream:stream" {
+    } else if bytes[root.span.range().start..root.name_end] != *b"<stream:stream" {
         Err(HeaderError::Prefix)
     } else {
         Ok(())

@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 
-use crate::checker::Scope;
 use crate::element::Element;
 use crate::name::Name;
 use crate::stanza::{Kind, Stanza};
@@ -57,19 +56,17 @@ fn ping_with_id(from: &Name, to: &Name, id: &str) -> Bytes {
 /// Whether a stanza answers an IQ; an error is an answer too.
 #[must_use]
 pub fn is_answer(stanza: &Stanza<'_>) -> bool {
-    stanza.kind == Kind::Iq && matches!(stanza.type_(), Some("result" | "error"))
+    stanza.kind == Kind::Iq && matches!(stanza.type_().as_deref(), Some("result" | "error"))
 }
 
-/// The answer to a stanza for a host's own name, unless it asks for none. `bytes` is all of it.
+/// The answer to a stanza for a host's own name, unless it asks for none.
 #[must_use]
-pub fn answer(bytes: &[u8], stanza: &Stanza<'_>) -> Option<Bytes> {
-    let asks = (stanza.kind, stanza.type_());
-    match (asks, asked(bytes)) {
-        ((Kind::Iq, Some("get")), Some(Asked::Ping)) => Some(result(stanza).to_bytes(SERVER)),
-        ((Kind::Iq, Some("get")), Some(Asked::DiscoInfo)) => {
-            Some(result(stanza).with_child(disco_info()).to_bytes(SERVER))
-        }
-        _other => bounce(stanza, Condition::ServiceUnavailable, "this host answers pings and disco#info"),
+pub fn answer(stanza: &Stanza<'_>) -> Option<Bytes> {
+    let asks = stanza.kind == Kind::Iq && stanza.type_().as_deref() == Some("get");
+    match asked(stanza).filter(|_| asks) {
+        Some(Asked::Ping) => Some(result(stanza).to_bytes(SERVER)),
+        Some(Asked::DiscoInfo) => Some(result(stanza).with_child(disco_info()).to_bytes(SERVER)),
+        None => bounce(stanza, Condition::ServiceUnavailable, "this host answers pings and disco#info"),
     }
 }
 
@@ -78,8 +75,8 @@ enum Asked {
     DiscoInfo,
 }
 
-fn asked(bytes: &[u8]) -> Option<Asked> {
-    let element = Element::parse(bytes, &Scope::SERVER).ok()?;
+fn asked(stanza: &Stanza<'_>) -> Option<Asked> {
+    let element = Element::parse(stanza.bytes(), stanza.scope()).ok()?;
     if element.child("ping", PING).is_some() {
         return Some(Asked::Ping);
     }
@@ -88,11 +85,11 @@ fn asked(bytes: &[u8]) -> Option<Asked> {
 
 fn result(stanza: &Stanza<'_>) -> Element {
     let iq = Element::new("iq", SERVER)
-        .with_attr("from", stanza.to())
-        .with_attr("to", stanza.from())
+        .with_attr("from", &stanza.to())
+        .with_attr("to", &stanza.from())
         .with_attr("type", "result");
     match stanza.id() {
-        Some(id) => iq.with_attr("id", id),
+        Some(id) => iq.with_attr("id", &id),
         None => iq,
     }
 }

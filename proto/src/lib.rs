@@ -6,6 +6,7 @@
 pub mod acks;
 pub mod activation;
 mod back_off;
+pub mod batch;
 #[doc(hidden)]
 pub mod broken;
 pub mod checker;

@@ -3,6 +3,7 @@
 //! All users of a server share its link, so nothing that one of them can have written into a stanza
 //! ends it: such a stanza is refused, and its sender told where the root can be read.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -35,10 +36,9 @@ pub const TO_HOST: &str = "to-host";
 
 /// What becomes of a frame.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "it lives as long as one stanza is looked at, on the stack")]
 pub enum Verdict<'a> {
     /// Route it by its domains; the bytes are right for a host stream.
-    Route(Stanza<'a>, Bytes),
+    Route(Stanza<'a>, Cow<'a, [u8]>),
     /// It goes no further; the sender, on this very link, gets this answer.
     Answer(&'static str, Option<Bytes>),
     /// The server answered a ping of ours; the number of the barrier, if it was one.
@@ -70,10 +70,10 @@ impl LocalStream {
     /// Judges a stanza that the server has sent by loopback S2S, right for a host stream.
     #[must_use]
     pub fn by_loopback<'a>(&self, bytes: &'a Bytes) -> Option<Verdict<'a>> {
-        Some(self.stanza(bytes, stanza::read(bytes, &Scope::SERVER).ok()?))
+        Some(self.stanza(stanza::read(bytes, &Scope::SERVER).ok()?))
     }
 
-    /// Judges the next frame. `bytes` must be the frame's own, where it is an element.
+    /// Judges the next frame.
     #[must_use]
     pub fn frame<'a>(&self, frame: &'a Frame) -> Verdict<'a> {
         broken::panic_once(Fault::LocalPanics);
@@ -93,7 +93,7 @@ impl LocalStream {
 
     fn element<'a>(&self, bytes: &'a Bytes, scope: &Scope) -> Verdict<'a> {
         match stanza::read(bytes, scope) {
-            Ok(stanza) => self.stanza(bytes, stanza),
+            Ok(stanza) => self.stanza(stanza),
             Err(NotAStanza::Malformed(malformed)) => beyond_limits_or_malformed(bytes, malformed, scope),
             Err(NotAStanza::OtherElement(root)) => other_element(bytes, &root, scope),
             Err(NotAStanza::Prefixed(root)) => {
@@ -116,12 +116,14 @@ impl LocalStream {
         }
     }
 
-    fn stanza<'a>(&self, bytes: &'a Bytes, stanza: Stanza<'a>) -> Verdict<'a> {
+    /// Judges a stanza of a component link.
+    #[must_use]
+    pub fn stanza<'a>(&self, stanza: Stanza<'a>) -> Verdict<'a> {
         if self.hosted.entry(stanza.from_domain()) != Some(self.entry) {
             let text = "this server does not own the domain in 'from'";
             return Verdict::Answer("foreign-from", bounce(&stanza, Condition::NotAuthorized, text));
         }
-        if bytes.len() > self.stanza_bytes {
+        if stanza.bytes().len() > self.stanza_bytes {
             let text = format!("a stanza has at most {} bytes", self.stanza_bytes);
             return Verdict::Answer("too-large", bounce(&stanza, Condition::PolicyViolation, &text));
         }
@@ -130,14 +132,14 @@ impl LocalStream {
                 return Verdict::Alive(host_iq::barrier_of(&stanza));
             }
             if !self.hosted.contains(self.host.as_str()) {
-                return Verdict::Answer(TO_HOST, host_iq::answer(bytes, &stanza));
+                return Verdict::Answer(TO_HOST, host_iq::answer(&stanza));
             }
         }
         if self.loops && self.hosted.entry(stanza.to_domain()) == Some(self.entry) {
             let text = "the domain is one of this server's entry, and this server does not serve it";
             return Verdict::Answer("own-domain", bounce(&stanza, Condition::ItemNotFound, text));
         }
-        let forwarded = stanza::forward(bytes, &stanza, &Scope::SERVER, None);
+        let forwarded = stanza::forward(&stanza, &Scope::SERVER, None);
         Verdict::Route(stanza, forwarded)
     }
 

@@ -73,18 +73,42 @@ pub fn normalise(text: &str) -> Result<Cow<'_, str>, InvalidName> {
 /// Whether one look finds a normal name: what nearly every stanza has. It may say no to one that is
 /// normal (with `--`, or with digits at its end); then the long way decides.
 fn is_normal(text: &str) -> bool {
-    let (mut label, mut last) = (0, b'.');
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'0'..=b'9' => label += 1,
-            b'-' if last != b'.' && last != b'-' => label += 1,
-            b'.' if last != b'.' && last != b'-' && label <= LABEL_BYTES => label = 0,
-            _ => return false,
-        }
-        last = byte;
-    }
-    last.is_ascii_lowercase() && label <= LABEL_BYTES && text.len() <= NAME_BYTES
+    normal_length(text.as_bytes()) == text.len() && !text.is_empty()
 }
+
+/// How many bytes one look finds to be a normal name, up to the first that is of no such name; 0 if none.
+#[inline]
+pub(crate) fn normal_length(bytes: &[u8]) -> usize {
+    let (mut label, mut at) = (0, 0);
+    loop {
+        let start = at;
+        while bytes.get(at).is_some_and(|byte| IS_ALPHANUMERIC[usize::from(*byte)]) {
+            at += 1;
+        }
+        let next = bytes.get(at);
+        if at == start || (next == Some(&b'.') && at - label > LABEL_BYTES) {
+            return 0;
+        }
+        match next {
+            Some(b'.') => label = at + 1,
+            Some(b'-') => {}
+            Some(_) | None => break,
+        }
+        at += 1;
+    }
+    let is_normal = bytes[at - 1].is_ascii_lowercase() && at - label <= LABEL_BYTES && at <= NAME_BYTES;
+    if is_normal { at } else { 0 }
+}
+
+/// Lower-case letters and digits.
+static IS_ALPHANUMERIC: [bool; 256] = {
+    let (mut table, mut byte) = ([false; 256], 0);
+    while byte < table.len() {
+        table[byte] = matches!(byte as u8, b'a'..=b'z' | b'0'..=b'9');
+        byte += 1;
+    }
+    table
+};
 
 /// What needs no table to be normalised: lower-case letters, digits, dots and dashes.
 fn is_plain(byte: u8) -> bool {

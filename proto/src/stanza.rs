@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use crate::checker::{Malformed, Root, Scope, check, check_head};
+use crate::checker::{Checker, Malformed, Root, Scope, check, check_head, legal_prefix};
 use crate::escape::push_attribute;
-use crate::jid::{InvalidJid, domain_of};
+use crate::jid::{InvalidJid, domain_of, normal_domain};
 use crate::limits;
 
 /// The three kinds of stanzas.
@@ -112,6 +112,11 @@ impl Kind {
 }
 
 impl Stanza<'_> {
+    /// The scope that it was read in.
+    pub(crate) fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
     /// The sender's domain, normalised.
     #[must_use]
     pub fn from_domain(&self) -> &str {
@@ -126,38 +131,38 @@ impl Stanza<'_> {
 
     /// The sender's address as it stands in the stanza, references decoded.
     #[must_use]
-    pub fn from(&self) -> &str {
-        self.root.from.as_deref().unwrap_or_default()
+    pub fn from(&self) -> Cow<'_, str> {
+        self.root.from().unwrap_or_default()
     }
 
     /// The recipient's address as it stands in the stanza, references decoded.
     #[must_use]
-    pub fn to(&self) -> &str {
-        self.root.to.as_deref().unwrap_or_default()
+    pub fn to(&self) -> Cow<'_, str> {
+        self.root.to().unwrap_or_default()
     }
 
     /// The `id` attribute.
     #[must_use]
-    pub fn id(&self) -> Option<&str> {
-        self.root.id.as_deref()
+    pub fn id(&self) -> Option<Cow<'_, str>> {
+        self.root.id()
     }
 
     /// The `type` attribute.
     #[must_use]
-    pub fn type_(&self) -> Option<&str> {
-        self.root.kind.as_deref()
+    pub fn type_(&self) -> Option<Cow<'_, str>> {
+        self.root.kind()
     }
 
     /// The `xml:lang` of the root itself.
     #[must_use]
-    pub fn lang(&self) -> Option<&str> {
-        self.root.lang.as_deref()
+    pub fn lang(&self) -> Option<Cow<'_, str>> {
+        self.root.lang()
     }
 
     /// Whether the stanza may be answered with an error (RFC 6120 §8.3.1).
     #[must_use]
     pub fn may_be_answered(&self) -> bool {
-        self.kind.may_be_answered(self.type_())
+        self.kind.may_be_answered(self.type_().as_deref())
     }
 }
 
@@ -167,6 +172,57 @@ impl Stanza<'_> {
 /// [`NotAStanza`] says what it is instead.
 pub fn read<'a>(bytes: &'a [u8], scope: &Scope) -> Result<Stanza<'a>, NotAStanza<'a>> {
     let root = check(bytes, scope).map_err(NotAStanza::Malformed)?;
+    judge(root, scope)
+}
+
+/// Reads the stanzas that a block of a stream begins with, as far as there is nothing else to be seen: the
+/// end of the block, another element, or anything that is wrong. What comes then is for the
+/// [framer](crate::framer) and [`read`] to tell.
+///
+/// So the bytes of a stanza are looked at once, and not by the framer as well.
+pub struct Stanzas<'a> {
+    checker: Option<Checker<'a>>,
+    scope: Scope,
+    taken: usize,
+}
+
+/// Bytes of a block that are looked at together. Less than the largest stanza that any configuration allows,
+/// and little enough that a peer gains nothing by something wrong behind every stanza.
+const WINDOW: usize = 8 << 10;
+
+impl<'a> Stanzas<'a> {
+    /// Stands at the beginning of a block, between two elements of a stream that binds `scope`.
+    #[must_use]
+    pub fn new(block: &'a [u8], scope: &Scope) -> Self {
+        let window = block.get(..WINDOW).unwrap_or(block);
+        let checker = Some(Checker::new(legal_prefix(window), scope));
+        Self { checker, scope: *scope, taken: 0 }
+    }
+
+    /// How many bytes the stanzas took, with the white space before them.
+    #[must_use]
+    pub fn taken(&self) -> usize {
+        self.taken
+    }
+}
+
+impl<'a> Iterator for Stanzas<'a> {
+    type Item = Stanza<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Stanza<'a>> {
+        let root = self.checker.as_mut()?.element().ok();
+        let stanza = root.and_then(|root| judge(root, &self.scope).ok());
+        match &stanza {
+            Some(stanza) => self.taken = stanza.root.span.range().end,
+            None => self.checker = None,
+        }
+        stanza
+    }
+}
+
+#[inline]
+fn judge<'a>(root: Root<'a>, scope: &Scope) -> Result<Stanza<'a>, NotAStanza<'a>> {
     let kind = match Kind::parse(root.name) {
         Some(kind) if root.namespace == scope.default_namespace() => kind,
         Some(_) | None => return Err(NotAStanza::OtherElement(Box::new(root))),
@@ -179,11 +235,11 @@ pub fn read<'a>(bytes: &'a [u8], scope: &Scope) -> Result<Stanza<'a>, NotAStanza
         return Err(NotAStanza::Malformed(Malformed::Attributes));
     }
     let refuse = |root, which, why| NotAStanza::Address { root: Box::new(root), kind, which, why };
-    let from_domain = match domain(root.from.as_ref()) {
+    let from_domain = match domain(&root, Address::From) {
         Ok(domain) => domain,
         Err(why) => return Err(refuse(root, Address::From, why)),
     };
-    let to_domain = match domain(root.to.as_ref()) {
+    let to_domain = match domain(&root, Address::To) {
         Ok(domain) => domain,
         Err(why) => return Err(refuse(root, Address::To, why)),
     };
@@ -210,25 +266,35 @@ pub(crate) fn start_tag(bytes: &[u8]) -> Option<&[u8]> {
     bytes.get(..=end)
 }
 
-fn domain<'a>(address: Option<&Cow<'a, str>>) -> Result<Cow<'a, str>, BadAddress> {
-    match address {
-        None => Err(BadAddress::Missing),
-        Some(Cow::Borrowed(jid)) => Ok(domain_of(jid)?),
-        Some(Cow::Owned(jid)) => Ok(Cow::Owned(domain_of(jid)?.into_owned())),
+fn domain<'a>(root: &Root<'a>, which: Address) -> Result<Cow<'a, str>, BadAddress> {
+    let raw = root.raw(which).ok_or(BadAddress::Missing)?;
+    if let Some(domain) = normal_domain(raw) {
+        return Ok(Cow::Borrowed(domain));
+    }
+    let address = match which {
+        Address::From => root.from(),
+        Address::To => root.to(),
+    };
+    match address.ok_or(BadAddress::Missing)? {
+        Cow::Borrowed(jid) => Ok(domain_of(jid)?),
+        Cow::Owned(jid) => Ok(Cow::Owned(domain_of(&jid)?.into_owned())),
     }
 }
 
-/// The bytes of `stanza` as they go to a stream that binds `to`; `bytes` are what it was read from.
+/// The bytes of `stanza` as they go to a stream that binds `to`.
 ///
 /// They stay as they are, without a copy, wherever they mean the same there. Otherwise the root's start
 /// tag is mended: it loses a declaration of its own stream's default namespace, so that it is in that of
 /// `to`; it binds prefixes that it inherited and `to` does not bind alike; and it states the language that
 /// it inherited (RFC 6120 §4.7.4).
 #[must_use]
-pub fn forward(bytes: &Bytes, stanza: &Stanza<'_>, to: &Scope, inherited_lang: Option<&str>) -> Bytes {
-    let root = &stanza.root;
-    let xmlns = root.xmlns.clone().filter(|_| root.namespace != to.default_namespace());
-    let lang = inherited_lang.filter(|_| root.lang.is_none() && root.attributes < limits::ATTRIBUTES);
+pub fn forward<'a>(stanza: &Stanza<'a>, to: &Scope, inherited_lang: Option<&str>) -> Cow<'a, [u8]> {
+    let (root, bytes) = (&stanza.root, stanza.root.text.as_bytes());
+    let xmlns = root.xmlns().filter(|_| root.namespace != to.default_namespace());
+    let lang = inherited_lang.filter(|_| root.lang().is_none() && root.attributes < limits::ATTRIBUTES);
+    if xmlns.is_none() && lang.is_none() && root.inherited == 0 {
+        return Cow::Borrowed(stanza.bytes());
+    }
     let mut added = Vec::new();
     for (prefix, namespace) in stanza.foreign_prefixes(to) {
         push_attribute(&mut added, &format!("xmlns:{prefix}"), namespace);
@@ -237,16 +303,33 @@ pub fn forward(bytes: &Bytes, stanza: &Stanza<'_>, to: &Scope, inherited_lang: O
         push_attribute(&mut added, "xml:lang", lang);
     }
     if added.is_empty() && xmlns.is_none() {
-        return bytes.slice(root.span.clone());
+        return Cow::Borrowed(stanza.bytes());
     }
-    let removed = xmlns.unwrap_or(root.name_end..root.name_end);
+    let (span, removed) = (root.span.range(), xmlns.unwrap_or(root.name_end..root.name_end));
     let parts = [
-        &bytes[root.span.start..root.name_end],
+        &bytes[span.start..root.name_end],
         &added,
         &bytes[root.name_end..removed.start],
-        &bytes[removed.end..root.span.end],
+        &bytes[removed.end..span.end],
     ];
-    parts.concat().into()
+    Cow::Owned(parts.concat())
+}
+
+/// [`forward`] for a stanza that was read from all of `bytes`, which it shares where nothing is mended.
+#[must_use]
+pub fn forward_shared(bytes: &Bytes, stanza: &Stanza<'_>, to: &Scope, inherited_lang: Option<&str>) -> Bytes {
+    match forward(stanza, to, inherited_lang) {
+        Cow::Borrowed(_) => bytes.slice(stanza.root.span.range()),
+        Cow::Owned(mended) => mended.into(),
+    }
+}
+
+impl<'a> Stanza<'a> {
+    /// All of it, without the white space around it.
+    #[must_use]
+    pub fn bytes(&self) -> &'a [u8] {
+        &self.root.text.as_bytes()[self.root.span.range()]
+    }
 }
 
 impl Stanza<'_> {
@@ -266,7 +349,7 @@ mod tests {
     fn forwarded(from: &Scope, stanza: &str, to: &Scope, lang: Option<&str>) -> String {
         let bytes = Bytes::from(stanza.to_owned());
         let stanza = read(&bytes, from).unwrap();
-        let forwarded = forward(&bytes, &stanza, to, lang);
+        let forwarded = forward_shared(&bytes, &stanza, to, lang);
         assert!(read(&forwarded, to).is_ok(), "what is forwarded must pass the next checker");
         String::from_utf8(forwarded.to_vec()).unwrap()
     }
@@ -281,8 +364,9 @@ mod tests {
             "<iq from='A@a&#46;Example/x' to='b.example' id='1' type='get' xml:lang='pt'><q xmlns='urn:q'/></iq>";
         let stanza = read(text.as_bytes(), &Scope::SERVER).unwrap();
         assert_eq!((stanza.kind, stanza.from_domain(), stanza.to_domain()), (Kind::Iq, "a.example", "b.example"));
-        assert_eq!((stanza.from(), stanza.to()), ("A@a.Example/x", "b.example"));
-        assert_eq!((stanza.id(), stanza.type_(), stanza.lang()), (Some("1"), Some("get"), Some("pt")));
+        assert_eq!((stanza.from().as_ref(), stanza.to().as_ref()), ("A@a.Example/x", "b.example"));
+        let [id, type_, lang] = [stanza.id(), stanza.type_(), stanza.lang()];
+        assert_eq!((id.as_deref(), type_.as_deref(), lang.as_deref()), (Some("1"), Some("get"), Some("pt")));
     }
 
     #[test]
@@ -325,7 +409,7 @@ mod tests {
     fn bytes_go_on_without_a_copy() {
         let bytes = Bytes::from_static(b" <message from='a.lit' to='b.lit'><body>x</body></message>\n");
         let stanza = read(&bytes, &Scope::COMPONENT).unwrap();
-        let forwarded = forward(&bytes, &stanza, &Scope::SERVER, None);
+        let forwarded = forward_shared(&bytes, &stanza, &Scope::SERVER, None);
         assert_eq!(forwarded.as_ptr(), bytes[1..].as_ptr());
         assert_eq!(forwarded, bytes.trim_ascii());
     }

@@ -136,16 +136,16 @@ pub fn bounce_bytes(bytes: &[u8], condition: Condition, text: &str) -> Option<By
 /// bad address. An address that is missing stays missing.
 #[must_use]
 pub fn bounce_root(root: &Root<'_>, kind: Kind, condition: Condition, text: &str) -> Option<Bytes> {
-    if !kind.may_be_answered(root.kind.as_deref()) {
+    if !kind.may_be_answered(root.kind().as_deref()) {
         return None;
     }
     let mut out = Vec::with_capacity(384);
     out.push(b'<');
     out.extend_from_slice(kind.as_str().as_bytes());
-    let attributes = [("from", &root.to), ("to", &root.from), ("id", &root.id)];
+    let attributes = [("from", root.to()), ("to", root.from()), ("id", root.id())];
     for (name, value) in attributes {
         if let Some(value) = value {
-            push_attribute(&mut out, name, value);
+            push_attribute(&mut out, name, &value);
         }
     }
     out.extend_from_slice(b" type='error'>");
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn a_bounce_is_a_stanza_that_is_not_bounced_again() {
         let first = bounced("<presence from='a.lit' to='b.lit' type='subscribe'/>", "x").unwrap();
-        assert_eq!(read(first.as_bytes(), &Scope::SERVER).unwrap().type_(), Some("error"));
+        assert_eq!(read(first.as_bytes(), &Scope::SERVER).unwrap().type_().as_deref(), Some("error"));
         assert_eq!(bounced(&first, "x"), None);
     }
 

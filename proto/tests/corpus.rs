@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use heteronym_proto::checker::{Malformed, Scope, check};
 use heteronym_proto::framer::{Frame, Framer, FramingError};
 use heteronym_proto::limits::Limits;
-use heteronym_proto::stanza::{Address, NotAStanza, forward, read};
+use heteronym_proto::stanza::{Address, NotAStanza, Stanzas, forward, read};
 
 /// What the corpus stands behind: its header binds `db` as well.
 const HEADER: &[u8] = b"<stream:stream xmlns='jabber:server' xmlns:db='jabber:server:dialback' \
@@ -120,7 +120,7 @@ fn what_is_accepted_is_forwarded_unless_a_router_must_not() {
     for row in rows().into_iter().filter(|row| row.expected == "accept" && !row.note.starts_with("ROUTER")) {
         let stanza = read(&row.bytes, &SCOPE).unwrap();
         assert_eq!((stanza.from_domain(), stanza.to_domain()), ("a.example", "b.example"), "{}", row.file);
-        assert_eq!(forward(&row.bytes, &stanza, &SCOPE, None), row.bytes.trim_ascii(), "{}", row.file);
+        assert_eq!(forward(&stanza, &SCOPE, None), row.bytes.trim_ascii(), "{}", row.file);
     }
 }
 
@@ -143,6 +143,37 @@ fn what_a_router_must_not_forward_as_it_stands_is_known() {
 fn a_component_may_name_its_namespace_and_it_goes_no_further() {
     let bytes = bytes_of("238-ok-explicit-component-ns.xml");
     let stanza = read(&bytes, &Scope::COMPONENT).unwrap();
-    let forwarded = forward(&bytes, &stanza, &Scope::SERVER, None);
-    assert_eq!(forwarded, "<message from='a@a.example' to='b@b.example'/>");
+    let forwarded = forward(&stanza, &Scope::SERVER, None);
+    assert_eq!(*forwarded, *b"<message from='a@a.example' to='b@b.example'/>");
+}
+
+/// A block of a stream holds what the framer cuts and [`read`] takes, up to the first that is none.
+#[test]
+fn stanzas_are_read_from_a_block_as_each_by_itself() {
+    let good = "<message from='a@a.example' to='b@b.example'><body>\u{e9}</body></message>\n".as_bytes();
+    for row in rows().into_iter().filter(|row| row.bytes.len() < 4096) {
+        let block = [good, &row.bytes, good].concat();
+        let mut framer = Framer::new(Limits::default().stanza_bytes);
+        framer.push(BytesMut::from(&[HEADER, &block].concat()[..]));
+        assert!(matches!(framer.next_frame(), Ok(Some(Frame::Header(_)))));
+        let frames = std::iter::from_fn(|| framer.next_frame().ok().flatten());
+        let stanzas = frames.map_while(|frame| match frame {
+            Frame::Element(bytes) => read(&bytes, &SCOPE).ok().map(|stanza| stanza.bytes().to_vec()),
+            Frame::Header(_) | Frame::TooLarge { .. } | Frame::End => None,
+        });
+        let found: Vec<_> = Stanzas::new(&block, &SCOPE).map(|stanza| stanza.bytes().to_vec()).collect();
+        assert_eq!(found, stanzas.collect::<Vec<_>>(), "{}", row.file);
+        assert!(!found.is_empty());
+    }
+}
+
+#[test]
+fn a_block_is_left_where_it_is_cut() {
+    let stanza = "<message from='a@a.example' to='b@b.example'><body>\u{e9}\u{1f600}</body></message>";
+    let block = stanza.repeat(3);
+    for end in 0..=block.len() {
+        let mut stanzas = Stanzas::new(&block.as_bytes()[..end], &SCOPE);
+        assert_eq!(stanzas.by_ref().count(), end / stanza.len(), "{end}");
+        assert_eq!(stanzas.taken(), end / stanza.len() * stanza.len());
+    }
 }

@@ -82,7 +82,7 @@ fn of_stanza(cast: &Cast, stanza: &Stanza<'_>, bytes: &[u8]) -> Option<Arrival> 
     }
     let number = stanza.id()?.parse().ok()?;
     let flow = cast.flow(stanza.from_domain(), stanza.to_domain())?;
-    match (stanza.kind, stanza.type_()) {
+    match (stanza.kind, stanza.type_().as_deref()) {
         (Kind::Message, Some("error")) => {
             let flow = flow.pair.from(flow.from.opposite());
             Some(Arrival::Bounce { flow, number, reason: reason(bytes).unwrap_or_default() })
@@ -95,9 +95,9 @@ fn of_stanza(cast: &Cast, stanza: &Stanza<'_>, bytes: &[u8]) -> Option<Arrival> 
 
 /// Any answer will do: a ping wants nothing else.
 fn answer(question: &Stanza<'_>) -> Bytes {
-    let addresses = Element::new("iq", COMPONENT).with_attr("from", question.to()).with_attr("to", question.from());
+    let addresses = Element::new("iq", COMPONENT).with_attr("from", &question.to()).with_attr("to", &question.from());
     let id = question.id().unwrap_or_default();
-    addresses.with_attr("type", "result").with_attr("id", id).to_bytes(COMPONENT)
+    addresses.with_attr("type", "result").with_attr("id", &id).to_bytes(COMPONENT)
 }
 
 /// The condition and the text of a stanza error or a stream error.

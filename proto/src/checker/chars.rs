@@ -1,11 +1,12 @@
 //! Characters: which are legal, which are white space, and which make names.
 
 use memchr::memchr_iter;
+use wide::u8x16;
 
 use super::names;
 
 /// How many bytes are looked at together; the compiler makes vector instructions of it.
-const LANES: usize = 32;
+const LANES: usize = 64;
 
 const BEGINS_NAME: u8 = 1;
 const CONTINUES_NAME: u8 = 2;
@@ -48,18 +49,11 @@ pub(super) fn are_legal(text: &str) -> bool {
 }
 
 fn has_control(bytes: &[u8]) -> bool {
-    let Some(last) = bytes.last_chunk::<LANES>() else {
-        return bytes.iter().copied().any(is_control);
-    };
-    // Without a branch per byte, so that it is vectorised. The last lanes overlap the ones before, so that
-    // no byte is left to be looked at alone.
-    let mut found = [false; LANES];
-    for lanes in bytes.as_chunks().0.iter().chain([last]) {
-        for (found, &byte) in found.iter_mut().zip(lanes) {
-            *found |= is_control(byte);
-        }
-    }
-    found.contains(&true)
+    let (chunks, rest) = bytes.as_chunks::<LANES>();
+    // Without a branch per byte, so that it is vectorised. White space but the blank is rare enough.
+    let has_low = |chunk: &[u8; LANES]| chunk.iter().fold(false, |found, &byte| found | (byte < b' '));
+    chunks.iter().any(|chunk| has_low(chunk) && chunk.iter().copied().any(is_control))
+        || rest.iter().copied().any(is_control)
 }
 
 const fn is_control(byte: u8) -> bool {
@@ -70,11 +64,56 @@ fn is_noncharacter(bytes: &[u8]) -> bool {
     bytes.starts_with("\u{fffe}".as_bytes()) || bytes.starts_with("\u{ffff}".as_bytes())
 }
 
+/// How many bytes come before the first that is one of those that `ends` marks; all of them, where none is.
+#[inline]
+pub(crate) fn run_length(bytes: &[u8], ends: impl Fn(u8x16) -> u8x16) -> usize {
+    let (chunks, rest) = bytes.as_chunks::<16>();
+    for (n, chunk) in chunks.iter().enumerate() {
+        let found = ends(u8x16::new(*chunk)).to_bitmask();
+        if found != 0 {
+            return n * 16 + found.trailing_zeros() as usize;
+        }
+    }
+    let mut last = [0; 16];
+    last[..rest.len()].copy_from_slice(rest);
+    let found = ends(u8x16::new(last)).to_bitmask();
+    chunks.len() * 16 + rest.len().min(found.trailing_zeros() as usize)
+}
+
+/// Marks the bytes that are this one.
+#[inline]
+pub(crate) fn is(bytes: u8x16, byte: u8) -> u8x16 {
+    bytes.simd_eq(u8x16::splat(byte))
+}
+
+/// Marks the bytes below the blank: in a legal text, white space.
+#[inline]
+pub(crate) fn is_low(bytes: u8x16) -> u8x16 {
+    bytes.simd_eq(bytes.min(u8x16::splat(b' ' - 1)))
+}
+
 /// How many bytes of `text` from `start` on make a name without a colon; 0 if none do.
+#[inline]
 pub(super) fn name_length(text: &str, start: usize) -> usize {
     let bytes = text.as_bytes();
     let mut at = start;
-    let mut wanted = BEGINS_NAME;
+    if bytes.get(at).is_some_and(|&byte| CLASSES[usize::from(byte)] & BEGINS_NAME != 0) {
+        at += 1;
+        while bytes.get(at).is_some_and(|&byte| CLASSES[usize::from(byte)] & CONTINUES_NAME != 0) {
+            at += 1;
+        }
+    }
+    match bytes.get(at) {
+        Some(0x80..) => at - start + letters_length(text, at, at == start),
+        Some(_) | None => at - start,
+    }
+}
+
+/// The rest of a name, from a letter that is not of ASCII on.
+#[cold]
+fn letters_length(text: &str, start: usize, begins: bool) -> usize {
+    let mut wanted = if begins { BEGINS_NAME } else { CONTINUES_NAME };
+    let (bytes, mut at) = (text.as_bytes(), start);
     while let Some(&byte) = bytes.get(at) {
         let class = CLASSES[usize::from(byte)];
         if class & wanted != 0 {

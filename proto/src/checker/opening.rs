@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Checker, Malformed, Root, Scope, legal_text, reference};
+use super::{Checker, Malformed, Root, Scope, legal_text};
 
 /// Names as they were written, with the values normalised.
 pub(crate) type Values<'a> = Vec<(&'a str, Cow<'a, str>)>;
@@ -39,6 +39,6 @@ impl<'a> Checker<'a> {
     }
 
     fn values(&self) -> Result<Values<'a>, Malformed> {
-        self.attributes.iter().map(|one| Ok((one.name.whole, reference::normalised(one.raw)?))).collect()
+        self.attributes.iter().map(|one| Ok((self.cursor.whole(one.name), self.cursor.value(one)?))).collect()
     }
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use memchr::memchr;
 
 use super::Malformed;
-use super::chars::{is_legal, name_length};
+use super::chars::{is, is_legal, is_low, name_length, run_length};
 
 /// The character that the reference at the beginning of `text` stands for, and the reference's length.
 ///
@@ -49,7 +49,7 @@ fn numbered(number: &str) -> Result<char, Malformed> {
 #[inline]
 pub(super) fn normalised(raw: &str) -> Result<Cow<'_, str>, Malformed> {
     // Of the characters below the blank, only white space is legal.
-    let is_normal = !raw.bytes().any(|byte| byte < b' ' || byte == b'&');
+    let is_normal = run_length(raw.as_bytes(), |bytes| is(bytes, b'&') | is_low(bytes)) == raw.len();
     if is_normal { Ok(Cow::Borrowed(raw)) } else { normalise(raw).map(Cow::Owned) }
 }
 

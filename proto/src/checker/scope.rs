@@ -5,8 +5,7 @@ use std::borrow::Cow;
 use smallvec::SmallVec;
 
 use super::Malformed;
-use super::chars::is_white;
-use super::reference::normalised;
+use super::chars::{is, is_low, run_length};
 use crate::header::{DIALBACK_NAMESPACE, STREAM_NAMESPACE};
 use crate::limits;
 
@@ -97,13 +96,12 @@ impl<'a> Bindings<'a> {
         self.declared.truncate(mark);
     }
 
-    /// Takes in `xmlns:prefix='raw'`, or `xmlns='raw'` where `prefix` is empty (Namespaces §3, §6).
+    /// Takes in `xmlns:prefix='namespace'`, or `xmlns='namespace'` where `prefix` is empty (Namespaces §3, §6).
     ///
     /// Two spellings of one namespace name that differ in white space would be different here and the
     /// same to a parser that collapses it; real names have none, so none is allowed.
-    pub(super) fn declare(&mut self, prefix: &'a str, raw: &'a str) -> Result<(), Malformed> {
-        let namespace = normalised(raw)?;
-        if namespace.bytes().any(is_white) {
+    pub(super) fn declare(&mut self, prefix: &'a str, namespace: Cow<'a, str>) -> Result<(), Malformed> {
+        if run_length(namespace.as_bytes(), |bytes| is(bytes, b' ') | is_low(bytes)) < namespace.len() {
             return Err(Malformed::Declaration);
         }
         match (prefix, namespace.as_ref()) {
@@ -152,8 +150,17 @@ impl<'a> Bindings<'a> {
         declared.map_or(NamespaceId::Declared(self.declared.len() as u16), |binding| binding.id)
     }
 
+    /// The namespace that a name with `prefix` is in, as a text.
+    pub(super) fn namespace(&mut self, prefix: &str) -> Result<Cow<'a, str>, Malformed> {
+        if self.declared.is_empty() && prefix.is_empty() {
+            return Ok(Cow::Borrowed(self.scope.default_namespace));
+        }
+        let id = self.resolve(prefix)?;
+        Ok(self.text(id))
+    }
+
     /// The text of a namespace, for the few that are compared with names that we know.
-    pub(super) fn text(&self, id: NamespaceId) -> Cow<'a, str> {
+    fn text(&self, id: NamespaceId) -> Cow<'a, str> {
         match id {
             NamespaceId::Xmlns => Cow::Borrowed(XMLNS_NAMESPACE),
             NamespaceId::Xml => Cow::Borrowed(XML_NAMESPACE),
@@ -166,5 +173,10 @@ impl<'a> Bindings<'a> {
     /// Bit n: the n-th prefix of the scope was resolved.
     pub(super) fn inherited(&self) -> u8 {
         self.inherited
+    }
+
+    /// The same, where another element follows.
+    pub(super) fn take_inherited(&mut self) -> u8 {
+        std::mem::take(&mut self.inherited)
     }
 }

@@ -10,11 +10,11 @@ fn the_root_is_read() {
     let text = "\n <p:a xmlns:p='urn:p&amp;' xmlns='urn:d' from='x&#46;y' p:to='no' type='t\tt' xml:lang=''>z</p:a > ";
     let root = check(text.as_bytes(), &Scope::SERVER).unwrap();
     assert_eq!((root.namespace.as_ref(), root.name, root.prefixed), ("urn:p&", "a", true));
-    assert_eq!((root.from.as_deref(), root.to.as_deref(), root.id.as_deref()), (Some("x.y"), None, None));
-    assert_eq!((root.kind.as_deref(), root.lang.as_deref()), (Some("t t"), Some("")));
-    assert_eq!(&text[root.span], text.trim());
+    assert_eq!((root.from().as_deref(), root.to().as_deref(), root.id().as_deref()), (Some("x.y"), None, None));
+    assert_eq!((root.kind().as_deref(), root.lang().as_deref()), (Some("t t"), Some("")));
+    assert_eq!(&text[root.span.range()], text.trim());
     assert!(text[..root.name_end].ends_with("<p:a"));
-    assert_eq!(root.xmlns.map(|span| &text[span]), Some(" xmlns='urn:d'"));
+    assert_eq!(root.xmlns().map(|span| &text[span]), Some(" xmlns='urn:d'"));
 }
 
 #[test]
@@ -22,7 +22,7 @@ fn a_typical_root_is_borrowed() {
     let text = "<iq from='a@b.lit' to='c.lit' id='1' type='get'><q xmlns='urn:q'/></iq>";
     let root = check(text.as_bytes(), &Scope::SERVER).unwrap();
     assert_eq!(root.namespace, "jabber:server");
-    let values = [root.from, root.to, root.id, root.kind, Some(root.namespace)];
+    let values = [root.from(), root.to(), root.id(), root.kind(), Some(root.namespace)];
     assert!(values.iter().all(|value| matches!(value, Some(Cow::Borrowed(_)))));
 }
 
@@ -164,7 +164,7 @@ fn limits_hold_to_the_last_one() {
 #[test]
 fn a_head_is_a_start_tag_alone() {
     for head in ["<a id='1'>", "<a id='1'/>"] {
-        assert_eq!(check_head(head.as_bytes(), &Scope::SERVER).unwrap().id.as_deref(), Some("1"));
+        assert_eq!(check_head(head.as_bytes(), &Scope::SERVER).unwrap().id().as_deref(), Some("1"));
     }
     assert_eq!(check_head(b"<a></a>", &Scope::SERVER), Err(Malformed::Surroundings));
     assert_eq!(check_head(b"<p:a>", &Scope::SERVER), Err(Malformed::UnboundPrefix));

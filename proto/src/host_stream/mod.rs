@@ -45,7 +45,7 @@ use opening::Pings;
 use session::{Counting, Sm};
 use timers::Timers;
 
-pub use out::{Action, Delivery, IdentityQuestion, Out, PairChange};
+pub use out::{Action, IdentityQuestion, Out, PairChange};
 pub use session::{Role, Session};
 
 /// What is configured, the same for every host stream.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::batch::Batch;
 use crate::control::DeactivateReason;
 use crate::crypto::CryptoOp;
 use crate::domain_pair::{Failure, PairEvent};
@@ -20,19 +21,25 @@ use crate::suite::Fingerprint;
 pub struct Out {
     /// Everything but stanzas for our local servers.
     pub actions: Vec<Action>,
-    /// Stanzas for our local servers, in order.
-    pub deliveries: Vec<Delivery>,
+    /// Stanzas for our local servers, in order, right for any stream that declares its own namespace as the
+    /// default; by their numbers on this host stream, for
+    /// [`HostStream::undeliverable`](super::HostStream::undeliverable).
+    pub deliveries: Vec<(Entry, Batch<u64>)>,
+    /// Bytes that a batch is given room for.
+    pub(super) room: usize,
 }
 
-/// A stanza for a local server.
-#[derive(Debug)]
-pub struct Delivery {
-    /// Whose.
-    pub entry: Entry,
-    /// Its number on this host stream, for [`HostStream::undeliverable`](super::HostStream::undeliverable).
-    pub n: u64,
-    /// The stanza, right for any stream that declares its own namespace as the default.
-    pub bytes: Bytes,
+impl Out {
+    pub(super) fn deliver(&mut self, entry: Entry, n: u64, stanza: &[u8]) {
+        match self.deliveries.iter_mut().find(|(other, _)| *other == entry) {
+            Some((_, batch)) => batch.push(n, stanza),
+            None => {
+                let mut batch = Batch::with_capacity(self.room.max(stanza.len()));
+                batch.push(n, stanza);
+                self.deliveries.push((entry, batch));
+            }
+        }
+    }
 }
 
 /// See [`Out`].

@@ -1,23 +1,57 @@
 //! Frames from the peer, in stream order.
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use super::session::Counting;
-use super::{Action, Delivery, HostStream, Out};
+use super::{Action, HostStream, Out};
 use crate::acks::{self, Ack};
 use crate::broken::{self, Fault};
 use crate::checker::{Root, Scope, is_white};
 use crate::control::{NAMESPACE, UndeliveredReason};
 use crate::element::Element;
-use crate::framer::Frame;
+use crate::framer::{Frame, Framer, FramingError};
 use crate::host_iq;
 use crate::limits::{CONTROL_BYTES, WAITING_PINGS};
 use crate::now::Now;
 use crate::sent::Sent;
-use crate::stanza::{self, Kind, NotAStanza, Stanza};
+use crate::stanza::{self, Kind, NotAStanza, Stanza, Stanzas};
 use crate::stream_error::{Condition, StreamError};
 
 impl HostStream {
+    /// Takes the stanzas that come next, or else the next frame; whether there was anything complete.
+    ///
+    /// # Errors
+    /// What the framer says: the stream is to end.
+    pub fn step(&mut self, now: Now, framer: &mut Framer, out: &mut Out) -> Result<bool, FramingError> {
+        let mut block = framer.take_block();
+        let taken = self.stanzas(now, &block, out);
+        block.advance(taken);
+        framer.push(block);
+        if taken > 0 {
+            return Ok(true);
+        }
+        let frame = framer.next_frame()?;
+        let found = frame.is_some();
+        frame.into_iter().for_each(|frame| self.frame(now, frame, out));
+        Ok(found)
+    }
+
+    /// Takes the stanzas that `block` begins with; how many bytes they took.
+    fn stanzas(&mut self, now: Now, block: &[u8], out: &mut Out) -> usize {
+        if block.is_empty() {
+            return 0;
+        }
+        broken::panic_once(Fault::LinkPanics);
+        self.heard(now);
+        out.room = block.len();
+        let mut stanzas = Stanzas::new(block, &Scope::SERVER);
+        while self.takes_frames() && !self.over && !(self.closing && self.is_counted()) {
+            let Some(stanza) = stanzas.next() else { break };
+            self.stanza(now, &stanza, out);
+        }
+        stanzas.taken()
+    }
+
     /// Takes the next frame.
     pub fn frame(&mut self, now: Now, frame: Frame, out: &mut Out) {
         broken::panic_once(Fault::LinkPanics);
@@ -45,7 +79,7 @@ impl HostStream {
 
     fn element(&mut self, now: Now, bytes: &Bytes, out: &mut Out) {
         match stanza::read(bytes, &Scope::SERVER) {
-            Ok(stanza) => self.stanza(now, bytes, &stanza, out),
+            Ok(stanza) => self.stanza(now, &stanza, out),
             Err(NotAStanza::OtherElement(root)) => self.other_element(now, bytes, &root, out),
             // What is no stanza was written by the host itself, and is not counted.
             Err(NotAStanza::Malformed(malformed)) if !names_a_stanza(bytes) => self.end(malformed.stream_error(), out),
@@ -67,21 +101,22 @@ impl HostStream {
         self.report(n, reason, out);
     }
 
-    fn stanza(&mut self, now: Now, bytes: &Bytes, stanza: &Stanza<'_>, out: &mut Out) {
+    fn stanza(&mut self, now: Now, stanza: &Stanza<'_>, out: &mut Out) {
+        let bytes = stanza.bytes();
         if bytes.len() > self.config.limits.stanza_bytes {
             return self.hand_back(UndeliveredReason::TooLarge, out);
         }
         let (from, to) = (stanza.from_domain(), stanza.to_domain());
         let found = self.pairs.find(&(to, from));
         let (Some(slot), Some(entry), false) = (found, self.config.hosted.entry(to), self.is_answer(stanza)) else {
-            return self.stanza_of_no_pair(bytes, stanza, out);
+            return self.stanza_of_no_pair(stanza, out);
         };
         let active = self.pairs.get(slot).active.as_ref();
         let is_over = active.is_none_or(|active| active.expires <= now.unix);
         if is_over && !broken::has(Fault::InactiveIsTaken) {
             // Also where the wall clock was ahead of the timer: what is handed back belongs to no activation.
             self.expire(now, slot, out);
-            return self.stanza_of_no_pair(bytes, stanza, out);
+            return self.stanza_of_no_pair(stanza, out);
         }
         self.pairs.get_mut(slot).stanzas_in += 1;
         let n = self.sm.counts.taken.count();
@@ -89,15 +124,15 @@ impl HostStream {
             self.sm.counts.taken.handed_over(entry, bytes.len(), now.instant);
         }
         self.incoming.count(bytes);
-        let bytes = stanza::forward(bytes, stanza, &Scope::COMPONENT, self.peer_lang.as_deref());
-        out.deliveries.push(Delivery { entry, n, bytes });
+        out.deliver(entry, n, &stanza::forward(stanza, &Scope::COMPONENT, self.peer_lang.as_deref()));
     }
 
     /// Whether it answers a probe of ours. A host's name may be a domain as well: then the pair of
     /// the two hosts' names may be active, and the answer must not go to a local server.
     fn is_answer(&self, stanza: &Stanza<'_>) -> bool {
         host_iq::is_answer(stanza)
-            && (stanza.from(), stanza.to()) == (self.peer.as_str(), self.config.host.as_str())
+            && stanza.from() == self.peer.as_str()
+            && stanza.to() == self.config.host.as_str()
             && self.answered(stanza).is_some()
     }
 
@@ -106,12 +141,12 @@ impl HostStream {
         host_iq::ping_of(stanza).filter(|number| (1..=self.pings.count).contains(number))
     }
 
-    fn stanza_of_no_pair(&mut self, bytes: &[u8], stanza: &Stanza<'_>, out: &mut Out) {
+    fn stanza_of_no_pair(&mut self, stanza: &Stanza<'_>, out: &mut Out) {
         let between_hosts =
             stanza.from_domain() == self.peer.as_str() && stanza.to_domain() == self.config.host.as_str();
         if between_hosts {
             self.sm.counts.taken.count();
-            return self.host_stanza(bytes, stanza, out);
+            return self.host_stanza(stanza, out);
         }
         if self.config.hosted.contains(stanza.from_domain()) {
             return self.hand_back(UndeliveredReason::Policy, out);
@@ -120,13 +155,13 @@ impl HostStream {
     }
 
     /// A stanza from host to host: pings and disco (XEP-0199, XEP-0030), and answers to our own.
-    fn host_stanza(&mut self, bytes: &[u8], stanza: &Stanza<'_>, out: &mut Out) {
+    fn host_stanza(&mut self, stanza: &Stanza<'_>, out: &mut Out) {
         if host_iq::is_answer(stanza) {
             if let Some(number) = self.answered(stanza) {
                 self.ping_answered(number, out);
             }
             out.actions.push(Action::Alive);
-        } else if let Some(answer) = host_iq::answer(bytes, stanza) {
+        } else if let Some(answer) = host_iq::answer(stanza) {
             self.push_own(answer);
             self.control_queued(out);
         }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::timers::Timer;
 use super::{Action, HostStream, Out};
+use crate::batch::Batch;
 use crate::control::{DeactivateReason, UndeliveredReason};
 use crate::domain_pair::Failure;
 use crate::limits::{PAIRS, UNPROVEN_PAIRS};
@@ -82,12 +83,7 @@ impl HostStream {
         }
         let was_empty = self.mux.oldest(slot).is_none();
         for stanza in stanzas {
-            if let Err(QueueFull(full)) = self.mux.push(slot, stanza, (), now.instant) {
-                let stanza = full.bytes;
-                let text = format!("too much waits for {} already", self.pairs.get(slot).pair);
-                let (condition, reason) = (Condition::ResourceConstraint, "queue-full");
-                out.actions.push(Action::Bounce { stanza, condition, reason, text });
-            }
+            self.queue(now, slot, stanza, out);
         }
         if self.mux.is_open(slot) {
             out.actions.push(Action::Write);
@@ -96,6 +92,33 @@ impl HostStream {
         self.want(now, slot, out);
         if was_empty {
             self.watch_queue(slot);
+        }
+    }
+
+    /// Queues stanzas of several pairs, as [`Self::send`] does.
+    pub fn send_batch(&mut self, now: Now, stanzas: &Batch<Slot>, out: &mut Out) {
+        let mut write = false;
+        for (slot, stanza) in stanzas.iter() {
+            // What waits must not keep all that it came with.
+            let stanza = Bytes::copy_from_slice(stanza);
+            if self.mux.is_open(slot) && !self.pairs.get(slot).moved {
+                self.queue(now, slot, stanza, out);
+                write = true;
+            } else {
+                self.send(now, slot, [stanza], out);
+            }
+        }
+        if write {
+            out.actions.push(Action::Write);
+        }
+    }
+
+    fn queue(&mut self, now: Now, slot: Slot, stanza: Bytes, out: &mut Out) {
+        if let Err(QueueFull(full)) = self.mux.push(slot, stanza, (), now.instant) {
+            let stanza = full.bytes;
+            let text = format!("too much waits for {} already", self.pairs.get(slot).pair);
+            let (condition, reason) = (Condition::ResourceConstraint, "queue-full");
+            out.actions.push(Action::Bounce { stanza, condition, reason, text });
         }
     }
 

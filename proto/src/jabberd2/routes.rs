@@ -131,7 +131,8 @@ impl Routes {
 pub fn in_route(name: &str, bytes: &[u8]) -> Option<Bytes> {
     let root = stanza::root_only(bytes, &Scope::SERVER)?;
     // An error of ours may come from an address that is none: that is what it is about.
-    let domain = domain_of(root.to.as_deref()?).ok()?;
+    let to = root.to()?;
+    let domain = domain_of(&to).ok()?;
     if declares(bytes, &Scope::SERVER, SESSION) {
         return None;
     }
@@ -140,8 +141,8 @@ pub fn in_route(name: &str, bytes: &[u8]) -> Option<Bytes> {
     push_attribute(&mut out, "from", name);
     push_attribute(&mut out, "to", &shown(&domain));
     out.push(b'>');
-    let xmlns = root.xmlns.clone().unwrap_or(root.name_end..root.name_end);
-    out.extend_from_slice(&bytes[root.span.start..root.name_end]);
+    let xmlns = root.xmlns().unwrap_or(root.name_end..root.name_end);
+    out.extend_from_slice(&bytes[root.span.range().start..root.name_end]);
     push_attribute(&mut out, "xmlns", CLIENT);
     out.extend_from_slice(&bytes[root.name_end..xmlns.start]);
     out.extend_from_slice(&bytes[xmlns.end..]);
@@ -242,7 +243,7 @@ mod tests {
             let arrived = read(&route(&format!("error='{code}' to='saramago.lit' from='heteronym'"), stanza));
             let error = stanza::read(text(&arrived).as_bytes(), &Scope::SERVER).unwrap();
             assert_eq!(
-                (error.from_domain(), error.to(), error.type_()),
+                (error.from_domain(), &*error.to(), error.type_().as_deref()),
                 ("saramago.lit", "ana@pessoa.lit", Some("error"))
             );
             assert!(text(&arrived).contains(condition), "{arrived:?}");

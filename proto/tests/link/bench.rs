@@ -347,10 +347,11 @@ impl Side {
     }
 
     fn perform(&mut self, out: Out) {
-        for delivery in out.deliveries {
-            let text = String::from_utf8(delivery.bytes.to_vec()).expect("UTF-8");
-            self.delivered.push((delivery.n, text));
-            self.delivered_as.push((self.stream.serial(), delivery.n, delivery.entry));
+        for (entry, stanzas) in out.deliveries {
+            for (n, stanza) in stanzas.iter() {
+                self.delivered.push((n, String::from_utf8(stanza.to_vec()).expect("UTF-8")));
+                self.delivered_as.push((self.stream.serial(), n, entry));
+            }
         }
         for action in out.actions {
             self.perform_action(action);

@@ -4,11 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use heteronym_proto::batch::Batch;
 use heteronym_proto::control::Aid;
 use heteronym_proto::crypto::{CryptoOp, CryptoResult};
 use heteronym_proto::domain_pair::{DomainPair, PairAction, PairEvent};
 use heteronym_proto::framer::{Frame, Framer};
-use heteronym_proto::host_stream::{Action, Delivery, HostStream, Out, PairChange};
+use heteronym_proto::host_stream::{Action, HostStream, Out, PairChange};
 use heteronym_proto::hosted::Entry;
 use heteronym_proto::limits::CONTROL_BYTES;
 use heteronym_proto::link_choice::LinkId;
@@ -189,12 +190,12 @@ impl End {
 
     fn take_frames(&mut self, shared: &mut Shared, cx: &mut Context<'_>) {
         while (!self.ending || self.hears_out) && self.stream.takes_frames() {
-            let Ok(frame) = self.framer.next_frame() else {
-                return cx.ledger.fault(|| "what an honest peer sends cannot be framed".to_owned());
-            };
-            let Some(frame) = frame else { break };
             let mut out = Out::default();
-            self.stream.frame(cx.now, frame, &mut out);
+            match self.stream.step(cx.now, &mut self.framer, &mut out) {
+                Ok(true) => (),
+                Ok(false) => break,
+                Err(_) => return cx.ledger.fault(|| "what an honest peer sends cannot be framed".to_owned()),
+            }
             let ends = matches!(out.actions.last(), Some(Action::Close(_)));
             self.perform(out, shared, cx);
             if ends {
@@ -261,17 +262,15 @@ impl End {
         }
     }
 
-    fn deliver(&mut self, deliveries: Vec<Delivery>, shared: &mut Shared, cx: &mut Context<'_>) {
-        let mut by_entry: HashMap<Entry, Vec<Delivered>> = HashMap::new();
-        for Delivery { entry, n, bytes } in deliveries {
-            cx.ledger.arrive(&bytes);
-            self.expect_active(&bytes, cx);
-            let (link, peer, serial) = (self.id, self.peer.clone(), self.stream.serial());
-            by_entry.entry(entry).or_default().push(Delivered { link, peer, serial, n, bytes });
-        }
-        let mut entries: Vec<_> = by_entry.into_iter().collect();
-        entries.sort_by_key(|(entry, _)| *entry);
-        for (entry, stanzas) in entries {
+    fn deliver(&mut self, deliveries: Vec<(Entry, Batch<u64>)>, shared: &mut Shared, cx: &mut Context<'_>) {
+        for (entry, batch) in deliveries {
+            let mut stanzas = Vec::new();
+            for (n, bytes) in batch.copies() {
+                cx.ledger.arrive(&bytes);
+                self.expect_active(&bytes, cx);
+                let (link, peer, serial) = (self.id, self.peer.clone(), self.stream.serial());
+                stanzas.push(Delivered { link, peer, serial, n, bytes });
+            }
             let domain = shared.domains[entry].clone();
             if shared.waiting_for[entry] > shared.hold_at && self.held.entry(entry).or_default().insert(domain.clone())
             {

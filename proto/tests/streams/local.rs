@@ -48,7 +48,7 @@ fn a_stanza_is_routed_and_mended_for_the_host_stream() {
     let (stream, frame) = (stream(), element(text));
     let Verdict::Route(stanza, bytes) = stream.frame(&frame) else { panic!("not routed") };
     assert_eq!((stanza.from_domain(), stanza.to_domain()), ("saramago.lit", "pessoa.lit"));
-    assert_eq!(bytes, "<message from='u@saramago.lit/r' to='v@pessoa.lit'/>");
+    assert_eq!(*bytes, *b"<message from='u@saramago.lit/r' to='v@pessoa.lit'/>");
 }
 
 #[test]

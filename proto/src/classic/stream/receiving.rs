@@ -70,13 +70,14 @@ impl<O> ServerStream<O> {
         match self.setting.peer {
             Peer::Own(_) => {
                 let lang = self.setting.lang.as_deref();
-                actions.push(Action::Route(stanza::forward(bytes, stanza, &Scope::SERVER, lang)));
+                actions.push(Action::Route(stanza::forward_shared(bytes, stanza, &Scope::SERVER, lang)));
             }
             Peer::Remote => match self.setting.hosted.entry(stanza.to_domain()) {
                 Some(entry) => {
                     self.count_received(stanza.to_domain(), stanza.from_domain());
                     let lang = self.setting.lang.as_deref();
-                    actions.push(Action::Deliver(entry, stanza::forward(bytes, stanza, &Scope::COMPONENT, lang)));
+                    actions
+                        .push(Action::Deliver(entry, stanza::forward_shared(bytes, stanza, &Scope::COMPONENT, lang)));
                 }
                 None => {
                     let error = bounce(stanza, Condition::ItemNotFound, "this domain is not served here");
@@ -148,7 +149,7 @@ impl<O> ServerStream<O> {
             return self.fail_with(StreamCondition::PolicyViolation, "an element that large is no stanza", actions);
         };
         self.counted();
-        let domain = root.from.as_deref().and_then(|from| domain_of(from).ok());
+        let domain = root.from().and_then(|from| Some(domain_of(&from).ok()?.into_owned()));
         match domain {
             Some(domain) if self.may_speak_for(&domain) => {
                 self.answer(why, bounce_root(root, kind, Condition::PolicyViolation, text), actions);

@@ -1,0 +1,104 @@
+//! Stanzas that travel together: one behind the other in one block of memory, so that none of them costs an
+//! allocation of its own.
+
+use bytes::Bytes;
+
+/// Stanzas in order, each with what whoever takes them has to know of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch<T> {
+    bytes: Vec<u8>,
+    /// What is known of each, and where it ends.
+    marks: Vec<(T, usize)>,
+}
+
+impl<T> Default for Batch<T> {
+    fn default() -> Self {
+        Self { bytes: Vec::new(), marks: Vec::new() }
+    }
+}
+
+impl<T: Copy> Batch<T> {
+    /// With room for so many bytes of stanzas.
+    #[must_use]
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes), marks: Vec::new() }
+    }
+
+    /// Adds a stanza.
+    pub fn push(&mut self, mark: T, stanza: &[u8]) {
+        self.bytes.extend_from_slice(stanza);
+        self.marks.push((mark, self.bytes.len()));
+    }
+
+    /// All stanzas, as they are written.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.marks.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.marks.is_empty()
+    }
+
+    /// What is known of the last one.
+    #[must_use]
+    pub fn last(&self) -> Option<T> {
+        self.marks.last().map(|(mark, _)| *mark)
+    }
+
+    /// Each by itself.
+    pub fn iter(&self) -> impl Iterator<Item = (T, &[u8])> {
+        let mut start = 0;
+        self.marks.iter().map(move |&(mark, end)| {
+            let stanza = &self.bytes[start..end];
+            start = end;
+            (mark, stanza)
+        })
+    }
+
+    /// Each by itself, with memory of its own.
+    pub fn copies(&self) -> impl Iterator<Item = (T, Bytes)> {
+        self.iter().map(|(mark, stanza)| (mark, Bytes::copy_from_slice(stanza)))
+    }
+
+    /// Memory that it does not use is given back, where that is much: it is to wait.
+    pub fn shrink(&mut self) {
+        if self.bytes.capacity() > 2 * self.bytes.len() {
+            self.bytes.shrink_to_fit();
+        }
+    }
+}
+
+impl<T: Copy, B: AsRef<[u8]>> FromIterator<(T, B)> for Batch<T> {
+    fn from_iter<I: IntoIterator<Item = (T, B)>>(stanzas: I) -> Self {
+        let mut batch = Self::default();
+        stanzas.into_iter().for_each(|(mark, stanza)| batch.push(mark, stanza.as_ref()));
+        batch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_stanza_is_found_again() {
+        let mut batch = Batch::with_capacity(64);
+        assert!(batch.is_empty());
+        batch.push(7, b"<iq/>");
+        batch.push(9, b"<message/>");
+        assert_eq!((batch.len(), batch.last(), batch.as_bytes()), (2, Some(9), &b"<iq/><message/>"[..]));
+        assert_eq!(batch.iter().collect::<Vec<_>>(), [(7, &b"<iq/>"[..]), (9, b"<message/>")]);
+        assert_eq!(batch.copies().collect::<Batch<_>>(), batch);
+        batch.shrink();
+        assert_eq!(batch.iter().next(), Some((7, &b"<iq/>"[..])));
+    }
+}
