@@ -1,16 +1,17 @@
 //! The load: pre-built stanzas in a closed loop, counted and checked at the other end.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::BytesMut;
-use heteronym_proto::component::{Dialled, Dialler, Secret};
-use heteronym_proto::framer::Framer;
-use heteronym_proto::limits::UNAUTHENTICATED_BYTES;
+use procfs::process::Process;
 
-use crate::subject::{DOMAINS, Ground, SECRET, Subject, connect_when_up};
+use crate::Failure;
+use crate::component::attach;
+use crate::subject::Running;
+
+const DOMAINS: [&str; 2] = ["d00000.saramago.lit", "d00000.pessoa.lit"];
 
 /// Stanzas under way at once.
 const WINDOW: u64 = 4096;
@@ -18,8 +19,6 @@ const WINDOW: u64 = 4096;
 const BATCH: u64 = 256;
 /// A subject that hands on nothing for so long is broken.
 const SILENCE: Duration = Duration::from_secs(30);
-
-type Failure = Box<dyn std::error::Error>;
 
 /// One run's outcome.
 #[derive(Clone, Copy, Debug)]
@@ -37,39 +36,26 @@ pub struct Path {
 }
 
 impl Path {
-    /// Through two routers: a component on either side.
+    /// Through the first link of either side.
     ///
     /// # Errors
     /// If a component is not let in.
-    pub fn through_routers(ground: &Ground) -> Result<Self, Failure> {
-        let sender = attach(ground.component[0], DOMAINS[0])?;
-        let receiver = attach(ground.component[1], DOMAINS[1])?;
-        Ok(Self { sender, receiver })
-    }
-
-    /// Through the relay: bare sockets.
-    ///
-    /// # Errors
-    /// If the relay does not answer.
-    pub fn through_relay(ground: &Ground) -> Result<Self, Failure> {
-        let listener = TcpListener::bind(ground.relay[2])?;
-        let sender = connect_when_up(ground.relay[0])?;
-        sender.set_nodelay(true)?;
-        let (receiver, _) = listener.accept()?;
-        Ok(Self { sender, receiver })
+    pub fn through(running: &Running) -> Result<Self, Failure> {
+        let [near, far] = &running.sides;
+        Ok(Self { sender: attach(&near[0])?, receiver: attach(&far[0])? })
     }
 
     /// Sends `stanzas` of `bytes` each and waits until the last has arrived: all, once, in order.
     ///
     /// # Errors
     /// If one is missing, doubled, altered or out of order.
-    pub fn drive(&mut self, subject: &Subject, stanzas: u64, bytes: usize) -> Result<Run, Failure> {
+    pub fn drive(&mut self, subject: &Running, stanzas: u64, bytes: usize) -> Result<Run, Failure> {
         self.receiver.set_read_timeout(Some(SILENCE))?;
         self.push(1, bytes)?;
-        let (cpu, start) = (subject.cpu_seconds()?, heteronym_net::clock::Now::read().instant);
+        let (cpu, start) = (cpu_seconds(subject)?, heteronym_net::clock::Now::read().instant);
         self.push(stanzas, bytes)?;
         let seconds = heteronym_net::clock::Now::read().instant.duration_since(start).as_secs_f64();
-        let cpu = subject.cpu_seconds()? - cpu;
+        let cpu = cpu_seconds(subject)? - cpu;
         #[expect(clippy::cast_precision_loss, reason = "numbers of stanzas are far below 2^52")]
         let stanzas = stanzas as f64;
         Ok(Run { cpu_per_million: cpu / stanzas * 1e6, per_second: stanzas / seconds })
@@ -141,24 +127,13 @@ fn receive(receiver: &mut TcpStream, stanzas: u64, bytes: usize, received: &Atom
     Ok(())
 }
 
-/// Attaches as a component (XEP-0114).
-fn attach(address: SocketAddr, domain: &str) -> Result<TcpStream, Failure> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_nodelay(true)?;
-    let (mut dialler, header) = Dialler::new(domain, Secret::new(SECRET.to_owned()));
-    let mut framer = Framer::new(UNAUTHENTICATED_BYTES);
-    stream.write_all(&header)?;
-    loop {
-        let Some(frame) = framer.next_frame().map_err(|error| error.stream_error())? else {
-            let mut read = BytesMut::zeroed(4096);
-            let length = stream.read(&mut read)?;
-            read.truncate(length);
-            framer.push(read);
-            continue;
-        };
-        match dialler.frame(frame)? {
-            Dialled::Send(bytes) => stream.write_all(&bytes)?,
-            Dialled::Up => return Ok(stream),
-        }
-    }
+/// CPU-seconds of all its processes so far, user and system.
+fn cpu_seconds(running: &Running) -> Result<f64, Failure> {
+    let ticks = running.processes.iter().map(|id| {
+        let stat = Process::new(i32::try_from(*id)?)?.stat()?;
+        Ok::<_, Failure>(stat.utime + stat.stime)
+    });
+    let ticks: u64 = ticks.sum::<Result<u64, _>>()?;
+    #[expect(clippy::cast_precision_loss, reason = "CPU ticks of one run are far below 2^52")]
+    Ok(ticks as f64 / procfs::ticks_per_second() as f64)
 }

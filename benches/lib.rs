@@ -3,6 +3,12 @@
 //! Figures are CPU-seconds (user and system, from the operating system) of the subject's own
 //! processes; the load's cost is not in them. See `benches/README.md`.
 
+pub mod component;
 pub mod drive;
-pub mod relay;
+pub mod ground;
+pub mod parts;
 pub mod subject;
+pub mod subjects;
+
+/// Why there is no figure.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;

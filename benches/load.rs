@@ -1,14 +1,16 @@
 //! `cargo bench -p heteronym-bench --bench load`: the router beside the limit, in turns.
 #![allow(clippy::print_stdout, reason = "a harness prints its table")]
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 use comfy_table::Table;
 use heteronym_bench::drive::{Path, Run};
-use heteronym_bench::subject::Ground;
+use heteronym_bench::ground::{Ground, Plan};
+use heteronym_bench::subject::Subject;
+use heteronym_bench::subjects::heteronym::Heteronym;
+use heteronym_bench::subjects::relay::Relay;
+use heteronym_bench::{Failure, parts};
 
 /// Pushes stanzas over one pair, through two routers and through a plain TLS relay in turns, and
 /// prints what they cost: CPU-seconds (user and system, both processes) per million stanzas.
@@ -28,15 +30,9 @@ struct Line {
     bench: bool,
 }
 
-type Failure = Box<dyn std::error::Error>;
-
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().collect();
-    let done = match arguments.get(1).map(String::as_str) {
-        Some("serve-router") => serve_router(&arguments[2..]),
-        Some("serve-relay") => serve_relay(&arguments[2..]),
-        Some(_) | None => measure(&Line::parse()),
-    };
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let done = parts::play(&arguments).unwrap_or_else(|| measure(&Line::parse()));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -46,25 +42,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve_router(arguments: &[String]) -> Result<(), Failure> {
-    let file = PathBuf::from(arguments.first().ok_or("no configuration")?);
-    let (config, certificates) = heteronym::certificates::read(&file)?;
-    heteronym::logging::start(&config.log)?;
-    Ok(heteronym::daemon::run(config, certificates, file)?)
-}
-
-fn serve_relay(arguments: &[String]) -> Result<(), Failure> {
-    let [end, configuration, listen, to] = arguments else { return Err("near|far FILE LISTEN TO".into()) };
-    let address = |text: &String| text.parse::<SocketAddr>();
-    heteronym_bench::relay::serve(end == "near", configuration.as_ref(), address(listen)?, address(to)?)
-}
-
 fn measure(line: &Line) -> Result<(), Failure> {
-    let ground = Ground::prepare()?;
+    let ground = Ground::prepare(&Plan::for_pairs(1))?;
     let (mut relay, mut routers) = (Vec::new(), Vec::new());
     for round in 0..line.rounds {
-        relay.push(run_relay(&ground, line)?);
-        routers.push(run_routers(&ground, line)?);
+        relay.push(run(&Relay, &ground, line)?);
+        routers.push(run(&Heteronym::default(), &ground, line)?);
         println!("round {}: relay {}, heteronym {}", round + 1, said(relay[round]), said(routers[round]));
     }
     let (relay, routers) = (median(relay), median(routers));
@@ -84,14 +67,9 @@ fn measure(line: &Line) -> Result<(), Failure> {
     Ok(())
 }
 
-fn run_relay(ground: &Ground, line: &Line) -> Result<Run, Failure> {
-    let subject = ground.relay()?;
-    Path::through_relay(ground)?.drive(&subject, line.stanzas, line.bytes.into())
-}
-
-fn run_routers(ground: &Ground, line: &Line) -> Result<Run, Failure> {
-    let subject = ground.routers()?;
-    Path::through_routers(ground)?.drive(&subject, line.stanzas, line.bytes.into())
+fn run(subject: &dyn Subject, ground: &Ground, line: &Line) -> Result<Run, Failure> {
+    let running = subject.start(ground)?;
+    Path::through(&running)?.drive(&running, line.stanzas, line.bytes.into())
 }
 
 fn said(run: Run) -> String {

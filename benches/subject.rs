@@ -1,137 +1,138 @@
-//! What is measured: two processes with one TLS stream between them.
+//! What is measured: two ends with something between them, each in processes of its own.
 
-use std::fs;
+use std::any::Any;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use heteronym::demo::authority::{Authority, KeyKind, Request};
-use heteronym::demo::name_server::{NameServer, Zone};
-use procfs::process::Process;
+use heteronym_net::clock::Now;
+use procfs::net::TcpState;
 
-/// Who sends and who receives.
-pub const DOMAINS: [&str; 2] = ["saramago.lit", "pessoa.lit"];
-const HOSTS: [&str; 2] = ["xmpp.my.isp", "xmpp.other.isp"];
-/// The secret of both component links.
-pub const SECRET: &str = "bench";
+use crate::Failure;
+use crate::ground::Ground;
+
 /// How long a subject may take to start.
-const START: Duration = Duration::from_secs(20);
+pub const START: Duration = Duration::from_secs(60);
+/// Between two looks whether something is there.
+const PAUSE: Duration = Duration::from_millis(5);
 
-/// Folders, certificates, configurations and the name server that both subjects use.
-pub struct Ground {
-    folder: tempfile::TempDir,
-    /// Where components attach, by side.
-    pub component: [SocketAddr; 2],
-    /// Where the relay takes and hands on bytes.
-    pub relay: [SocketAddr; 3],
-    _name_server: NameServer,
-}
+/// Something that carries stanzas from one side to the other.
+pub trait Subject {
+    /// What it is called on the command line, in tables and in JSON.
+    fn name(&self) -> &'static str;
 
-/// The processes of a subject; they end with it.
-pub struct Subject {
-    children: Vec<Child>,
-}
-
-impl Ground {
-    /// Prepares everything.
+    /// Starts both ends, until they can be attached to.
     ///
     /// # Errors
-    /// Whatever the system or the certificates say.
-    pub fn prepare() -> Result<Self, Box<dyn std::error::Error>> {
-        let folder = tempfile::tempdir()?;
-        let authority = Authority::new("heteronym bench")?;
-        fs::write(folder.path().join("root.pem"), authority.root_pem())?;
-        let federation = [free_port()?, free_port()?];
-        let component = [free_port()?, free_port()?];
-        let relay = [free_port()?, free_port()?, free_port()?];
-        let mut zone = Zone::new();
-        for side in [0, 1] {
-            zone.set_srv(DOMAINS[side], vec![(0, 0, federation[side].port(), HOSTS[side].to_owned())]);
-            zone.set_addresses(HOSTS[side], vec![Ipv4Addr::LOCALHOST.into()]);
-        }
-        let name_server = NameServer::start(zone)?;
-        for side in [0, 1] {
-            for name in [HOSTS[side], DOMAINS[side]] {
-                let request = Request::new([name], KeyKind::P256);
-                authority.issue(&request)?.write(&folder.path().join("certs").join(name))?;
-            }
-            let text = configuration(side, federation[side], component[side], name_server.address());
-            fs::write(folder.path().join(format!("{side}.toml")), text)?;
-        }
-        Ok(Self { folder, component, relay, _name_server: name_server })
-    }
+    /// If something is not installed, or does not start: with what it said.
+    fn start(&self, ground: &Ground) -> Result<Running, Failure>;
+}
 
-    /// The configuration of one side.
+/// A subject that runs; it ends when this is dropped.
+pub struct Running {
+    /// The processes whose cost counts.
+    pub processes: Vec<u32>,
+    /// Where to attach, by side.
+    pub sides: [Vec<Attachment>; 2],
+    /// Where the hosts listen for one another.
+    pub ports: Vec<u16>,
+    _guard: Box<dyn Any>,
+}
+
+/// One link of a side's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Attachment {
+    /// Bytes go in and out as they are, for all domains of the side.
+    Bare {
+        /// Where to connect.
+        address: SocketAddr,
+    },
+    /// A component (XEP-0114).
+    Component {
+        /// Where to connect.
+        address: SocketAddr,
+        /// What it serves; the first is in the header.
+        domains: Vec<String>,
+        /// The shared secret.
+        secret: String,
+    },
+}
+
+impl Running {
+    /// A running subject; dropping `guard` ends everything that it started.
     #[must_use]
-    pub fn configuration(&self, side: usize) -> PathBuf {
-        self.folder.path().join(format!("{side}.toml"))
-    }
-
-    /// Two routers.
-    ///
-    /// # Errors
-    /// If they do not start.
-    pub fn routers(&self) -> io::Result<Subject> {
-        let children = [0, 1].map(|side| start(&["serve-router"], &self.configuration(side), &[]));
-        let subject = Subject::new(children)?;
-        self.component.iter().try_for_each(|address| connect_when_up(*address).map(drop))?;
-        Ok(subject)
-    }
-
-    /// Bytes in at `relay[0]`, TLS to `relay[1]`, bytes out to `relay[2]`.
-    ///
-    /// # Errors
-    /// If it does not start.
-    pub fn relay(&self) -> io::Result<Subject> {
-        let [near, far, out] = self.relay;
-        let children = [
-            start(&["serve-relay", "near"], &self.configuration(0), &[near, far]),
-            start(&["serve-relay", "far"], &self.configuration(1), &[far, out]),
-        ];
-        Subject::new(children)
+    pub fn new(processes: Vec<u32>, sides: [Vec<Attachment>; 2], ports: Vec<u16>, guard: Box<dyn Any>) -> Self {
+        Self { processes, sides, ports, _guard: guard }
     }
 }
 
-impl Subject {
-    fn new(children: [io::Result<Child>; 2]) -> io::Result<Self> {
-        Ok(Self { children: children.into_iter().collect::<io::Result<_>>()? })
-    }
+/// Child processes that end with this.
+#[derive(Default)]
+pub struct Children(Vec<Child>);
 
-    /// CPU-seconds of all its processes so far, user and system.
+impl Children {
+    /// Starts one more, without input and output: its process id.
     ///
     /// # Errors
-    /// If a process has ended.
-    pub fn cpu_seconds(&self) -> Result<f64, Box<dyn std::error::Error>> {
-        let ticks = self.children.iter().map(|child| {
-            let stat = Process::new(i32::try_from(child.id())?)?.stat()?;
-            Ok::<_, Box<dyn std::error::Error>>(stat.utime + stat.stime)
-        });
-        let ticks: u64 = ticks.sum::<Result<u64, _>>()?;
-        #[expect(clippy::cast_precision_loss, reason = "CPU ticks of one run are far below 2^52")]
-        Ok(ticks as f64 / procfs::ticks_per_second() as f64)
+    /// What the system says, with the name of the program.
+    pub fn start(&mut self, command: &mut Command) -> Result<u32, Failure> {
+        let command = command.stdin(Stdio::null()).stdout(Stdio::null());
+        let program = command.get_program().to_owned();
+        let child = command.spawn().map_err(|error| format!("{}: {error}", program.display()))?;
+        let id = child.id();
+        self.0.push(child);
+        Ok(id)
+    }
+
+    /// Waits until somebody listens on each of the ports.
+    ///
+    /// # Errors
+    /// If one of the children ends before, or it takes longer than [`START`].
+    pub fn wait_until_listening(&mut self, ports: &[u16]) -> Result<(), Failure> {
+        let end = Now::read().instant + START;
+        loop {
+            if all_listening(ports)? {
+                return Ok(());
+            }
+            for child in &mut self.0 {
+                if let Some(status) = child.try_wait()? {
+                    return Err(format!("process {} ended while it should start: {status}", child.id()).into());
+                }
+            }
+            if Now::read().instant > end {
+                return Err(format!("nobody listens on all of {ports:?} after {} s", START.as_secs()).into());
+            }
+            std::thread::sleep(PAUSE);
+        }
     }
 }
 
-impl Drop for Subject {
+impl Drop for Children {
     fn drop(&mut self) {
-        for child in &mut self.children {
+        for child in &mut self.0 {
             let _ = child.kill();
             let _ = child.wait();
         }
     }
 }
 
-/// This very program, in another part.
-fn start(part: &[&str], configuration: &Path, addresses: &[SocketAddr]) -> io::Result<Child> {
-    let addresses = addresses.iter().map(ToString::to_string);
-    let mut command = Command::new(std::env::current_exe()?);
-    command.args(part).arg(configuration).args(addresses).stdin(Stdio::null()).stdout(Stdio::null()).spawn()
+/// As the operating system sees it: nobody is dialled for it.
+fn all_listening(ports: &[u16]) -> Result<bool, Failure> {
+    let tables = procfs::net::tcp()?.into_iter().chain(procfs::net::tcp6().unwrap_or_default());
+    let open: Vec<u16> =
+        tables.filter(|entry| entry.state == TcpState::Listen).map(|entry| entry.local_address.port()).collect();
+    Ok(ports.iter().all(|port| open.contains(port)))
 }
 
-fn free_port() -> io::Result<SocketAddr> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+/// This very program, in another part.
+///
+/// # Errors
+/// If the system does not say where it is.
+pub fn this_program(part: &str) -> io::Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg(part);
+    Ok(command)
 }
 
 /// Connects as soon as somebody listens there.
@@ -139,44 +140,12 @@ fn free_port() -> io::Result<SocketAddr> {
 /// # Errors
 /// The last refusal, if nobody does within the time for starting.
 pub fn connect_when_up(address: SocketAddr) -> io::Result<TcpStream> {
-    let end = deadline(START);
+    let end = Now::read().instant + START;
     loop {
         match TcpStream::connect(address) {
             Ok(stream) => return Ok(stream),
-            Err(error) if heteronym_net::clock::Now::read().instant > end => return Err(error),
-            Err(_) => std::thread::sleep(Duration::from_millis(20)),
+            Err(error) if Now::read().instant > end => return Err(error),
+            Err(_) => std::thread::sleep(PAUSE),
         }
     }
-}
-
-fn deadline(after: Duration) -> Instant {
-    heteronym_net::clock::Now::read().instant + after
-}
-
-fn configuration(side: usize, federation: SocketAddr, component: SocketAddr, name_server: SocketAddr) -> String {
-    let (host, domain) = (HOSTS[side], DOMAINS[side]);
-    format!(
-        r#"
-[host]
-name = "{host}"
-certificate = "certs/{host}"
-[listen]
-federation = ["{federation}"]
-component = ["{component}"]
-s2s = []
-local_s2s = []
-admin = []
-[tls]
-roots = ["root.pem"]
-[dns]
-servers = ["{name_server}"]
-[log]
-level = "error"
-[[local]]
-name = "bench"
-domains = ["{domain}"]
-certificates = "certs"
-attach = {{ kind = "component", secret = "{SECRET}" }}
-"#
-    )
 }
