@@ -58,15 +58,23 @@ impl Ground {
     /// # Errors
     /// Whatever the system or the certificates say.
     pub fn prepare(plan: &Plan) -> Result<Self, Failure> {
-        let folder = tempfile::Builder::new().prefix("heteronym-load").tempdir()?;
-        let domains = PARENTS.map(|parent| (0..plan.domains).map(|n| format!("d{n:05}.{parent}")).collect());
-        let names = NameServer::start(Zone::new().with_ttl(3600))?;
+        let ground =
+            Self::bare(PARENTS.map(|parent| (0..plan.domains).map(|n| format!("d{n:05}.{parent}")).collect()))?;
         for host in HOSTS {
-            names.set_addresses(host, vec![Ipv4Addr::LOCALHOST.into()]);
+            ground.names.set_addresses(host, vec![Ipv4Addr::LOCALHOST.into()]);
         }
-        let ground = Self { folder, domains, names };
         ground.issue(plan)?;
         Ok(ground)
+    }
+
+    /// With these domains, and without certificates or addresses.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub fn bare(domains: [Vec<String>; 2]) -> Result<Self, Failure> {
+        let folder = tempfile::Builder::new().prefix("heteronym-load").tempdir()?;
+        let names = NameServer::start(Zone::new().with_ttl(3600))?;
+        Ok(Self { folder, domains, names })
     }
 
     fn issue(&self, plan: &Plan) -> Result<(), Failure> {

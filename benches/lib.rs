@@ -4,9 +4,15 @@
 //! processes; the load's cost is not in them. See `benches/README.md`.
 
 pub mod component;
+pub mod cost;
 pub mod drive;
 pub mod ground;
+pub mod line;
+pub mod modes;
 pub mod parts;
+pub mod progress;
+pub mod report;
+pub mod stanzas;
 pub mod subject;
 pub mod subjects;
 

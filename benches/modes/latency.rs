@@ -1,0 +1,93 @@
+//! Time: round trips at low load, and one way at a rate.
+
+use hdrhistogram::Histogram;
+use serde_json::json;
+
+use super::load::{self, ACTIVATED_AT_ONCE, Options, reference};
+use crate::Failure;
+use crate::drive::draw::Draw;
+use crate::drive::{Load, Pace, Until, Way};
+use crate::ground::Ground;
+use crate::progress::Bar;
+use crate::report::{Column, Compare, Median, Report};
+use crate::subject::Subject;
+
+/// Round trips a second: low load.
+const ROUND_TRIPS: f64 = 100.0;
+/// Quantiles that are told; then the longest.
+const QUANTILES: [f64; 4] = [0.5, 0.9, 0.99, 0.999];
+
+const fn milliseconds(key: &'static str, title: &'static str) -> Column {
+    Column { key, title, digits: 3, compare: Compare::Difference }
+}
+
+const COLUMNS: &[Column] = &[
+    milliseconds("round_trip_p50_ms", "round trip p50 ms"),
+    milliseconds("round_trip_p90_ms", "p90"),
+    milliseconds("round_trip_p99_ms", "p99"),
+    milliseconds("round_trip_p999_ms", "p99.9"),
+    milliseconds("round_trip_max_ms", "max"),
+    milliseconds("one_way_p50_ms", "one way p50 ms"),
+    milliseconds("one_way_p90_ms", "p90"),
+    milliseconds("one_way_p99_ms", "p99"),
+    milliseconds("one_way_p999_ms", "p99.9"),
+    milliseconds("one_way_max_ms", "max"),
+];
+
+/// Measures.
+///
+/// # Errors
+/// As [`load::run`].
+pub fn run(options: &Options, subjects: &[Box<dyn Subject>], ground: Option<Ground>) -> Result<Report, Failure> {
+    let ground = load::grounds(&options.pairs, ground)?;
+    let mut settings = options.settings();
+    settings["round_trips_per_second"] = json!(ROUND_TRIPS);
+    let mut report = Report {
+        mode: "latency",
+        settings,
+        raised: Vec::new(),
+        columns: COLUMNS,
+        median: Median::Each,
+        reference: reference(subjects),
+        series: Vec::new(),
+        notes: Vec::new(),
+    };
+    for round in 0..options.rounds {
+        for pairs in &options.pairs {
+            for subject in subjects {
+                let what = format!("round {}, {pairs} pairs, {}", round + 1, subject.name());
+                let figures = measure(subject.as_ref(), &ground, *pairs, options, &what);
+                report.add(subject.name(), *pairs, figures.map_err(|error| format!("{what}: {error}"))?);
+            }
+        }
+    }
+    Ok(report)
+}
+
+fn measure(
+    subject: &dyn Subject,
+    ground: &Ground,
+    pairs: usize,
+    options: &Options,
+    what: &str,
+) -> Result<Vec<f64>, Failure> {
+    let running = subject.start(ground)?;
+    let mut load = Load::attach(&running, ground, pairs, options.bytes)?;
+    load.activate(ACTIVATED_AT_ONCE, &Bar::new(&format!("{what}: activating"), pairs as u64, "pairs"))?;
+    let draw = Draw::even(pairs);
+    // The first of each direction find nothing warm.
+    load.send(&draw, Way::AndBack, Pace::Rate(ROUND_TRIPS), Until::Stanzas(50), &Bar::hidden())?;
+    let bar = Bar::new(&format!("{what}: there and back"), 0, "stanzas");
+    let round_trips = load.send(&draw, Way::AndBack, Pace::Rate(ROUND_TRIPS), options.until, &bar)?.latency;
+    drop(bar);
+    let bar = Bar::new(&format!("{what}: there"), 0, "stanzas");
+    let one_way = load.send(&draw, Way::There, options.pace, options.until, &bar)?.latency;
+    Ok([quantiles(&round_trips), quantiles(&one_way)].concat())
+}
+
+/// In milliseconds, the longest last.
+pub(super) fn quantiles(latency: &Histogram<u64>) -> Vec<f64> {
+    let milliseconds = |nanoseconds: u64| nanoseconds as f64 / 1e6;
+    let told = QUANTILES.iter().map(|quantile| latency.value_at_quantile(*quantile));
+    told.chain([latency.max()]).map(milliseconds).collect()
+}

@@ -1,0 +1,144 @@
+//! Throughput and CPU time: the same stanzas through every subject in turns.
+
+use serde_json::json;
+
+use crate::Failure;
+use crate::cost::{Meter, connections};
+use crate::drive::draw::Draw;
+use crate::drive::{Load, Pace, Until, Way};
+use crate::ground::{Ground, Plan};
+use crate::progress::Bar;
+use crate::report::{Column, Compare, Median, Report};
+use crate::subject::Subject;
+
+/// Pairs that become active at once before the load.
+pub(super) const ACTIVATED_AT_ONCE: u64 = 256;
+/// Stanzas before those that are measured, at most; a tenth of these if that is less.
+const WARM_UP: u64 = 20_000;
+
+const COLUMNS: &[Column] = &[
+    Column { key: "cpu_seconds_per_million", title: "CPU-s per million", digits: 2, compare: Compare::Ratio },
+    Column { key: "stanzas_per_second", title: "stanzas/s", digits: 0, compare: Compare::Ratio },
+    Column { key: "megabytes_per_second", title: "MB/s", digits: 1, compare: Compare::Not },
+    Column { key: "peak_mebibytes", title: "peak MiB", digits: 1, compare: Compare::Ratio },
+    Column { key: "voluntary_switches", title: "waits", digits: 0, compare: Compare::Not },
+    Column { key: "involuntary_switches", title: "preempted", digits: 0, compare: Compare::Not },
+    Column { key: "connections", title: "connections", digits: 0, compare: Compare::Not },
+    Column { key: "harness_cpu_seconds_per_million", title: "load's own CPU-s", digits: 2, compare: Compare::Not },
+];
+
+/// What to do.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How many pairs, each in turn.
+    pub pairs: Vec<usize>,
+    /// Whether the pair of rank k gets 1/k of the first's stanzas.
+    pub zipf: bool,
+    /// Bytes of a stanza.
+    pub bytes: usize,
+    /// When.
+    pub pace: Pace,
+    /// How long.
+    pub until: Until,
+    /// Rounds of each subject.
+    pub rounds: usize,
+}
+
+impl Options {
+    pub(super) fn settings(&self) -> serde_json::Value {
+        let (window, rate) = match self.pace {
+            Pace::Window(window) => (Some(window), None),
+            Pace::Rate(rate) => (None, Some(rate)),
+        };
+        let (stanzas, seconds) = match self.until {
+            Until::Stanzas(stanzas) => (Some(stanzas), None),
+            Until::Time(time) => (None, Some(time.as_secs_f64())),
+        };
+        json!({
+            "pairs": self.pairs, "zipf": self.zipf, "bytes": self.bytes, "window": window, "rate": rate,
+            "stanzas": stanzas, "seconds": seconds, "rounds": self.rounds,
+        })
+    }
+
+    fn draw(&self, pairs: usize) -> Draw {
+        if self.zipf { Draw::zipf(pairs) } else { Draw::even(pairs) }
+    }
+}
+
+/// Where the subjects stand: on a ground of the harness, or where an operator has put them.
+pub fn grounds(pairs: &[usize], given: Option<Ground>) -> Result<Ground, Failure> {
+    match given {
+        Some(ground) => Ok(ground),
+        None => Ground::prepare(&Plan::for_pairs(pairs.iter().copied().max().unwrap_or(1))),
+    }
+}
+
+/// Measures.
+///
+/// # Errors
+/// If a subject does not start, or a stanza is lost, doubled, altered or out of order.
+pub fn run(options: &Options, subjects: &[Box<dyn Subject>], ground: Option<Ground>) -> Result<Report, Failure> {
+    let ground = grounds(&options.pairs, ground)?;
+    let mut report = Report {
+        mode: "load",
+        settings: options.settings(),
+        raised: Vec::new(),
+        columns: COLUMNS,
+        median: Median::By(0),
+        reference: reference(subjects),
+        series: Vec::new(),
+        notes: Vec::new(),
+    };
+    for round in 0..options.rounds {
+        for pairs in &options.pairs {
+            for subject in subjects {
+                let what = format!("round {}, {pairs} pairs, {}", round + 1, subject.name());
+                let figures = measure(subject.as_ref(), &ground, *pairs, options, &what);
+                report.add(subject.name(), *pairs, figures.map_err(|error| format!("{what}: {error}"))?);
+            }
+        }
+    }
+    Ok(report)
+}
+
+/// Whom the others are compared with.
+pub(super) fn reference(subjects: &[Box<dyn Subject>]) -> String {
+    let relay = subjects.iter().find(|subject| subject.name() == "relay");
+    relay.or(subjects.first()).map_or("", |subject| subject.name()).to_owned()
+}
+
+fn measure(
+    subject: &dyn Subject,
+    ground: &Ground,
+    pairs: usize,
+    options: &Options,
+    what: &str,
+) -> Result<Vec<f64>, Failure> {
+    let running = subject.start(ground)?;
+    let mut load = Load::attach(&running, ground, pairs, options.bytes)?;
+    load.activate(ACTIVATED_AT_ONCE, &Bar::new(&format!("{what}: activating"), pairs as u64, "pairs"))?;
+    let draw = options.draw(pairs);
+    let stanzas = match options.until {
+        Until::Stanzas(stanzas) => stanzas,
+        Until::Time(_) => 0,
+    };
+    let (warm_up, window) = (Until::Stanzas((stanzas / 10).clamp(100, WARM_UP)), Pace::Window(1024));
+    load.send(&draw, Way::There, window, warm_up, &Bar::hidden())?;
+    let (meter, own, bar) = (Meter::new(&running.processes), Meter::own(), Bar::new(what, stanzas, "stanzas"));
+    let (before, own_before) = (meter.read()?, own.read()?);
+    let sent = load.send(&draw, Way::There, options.pace, options.until, &bar)?;
+    let (cost, own_cost) = (meter.read()?.since(&before), own.read()?.since(&own_before));
+    drop(bar);
+    let (count, seconds) = (sent.stanzas as f64, sent.time.as_secs_f64());
+    let known = |value: f64| if running.processes.is_empty() { f64::NAN } else { value };
+    Ok(vec![
+        known(cost.seconds() / count * 1e6),
+        count / seconds,
+        count * options.bytes as f64 / seconds / 1e6,
+        known(meter.memory()?.peak as f64 / 1024.0),
+        known(cost.voluntary as f64),
+        known(cost.involuntary as f64),
+        if running.ports.is_empty() { f64::NAN } else { connections(&running.ports)? as f64 },
+        own_cost.seconds() / count * 1e6,
+    ])
+}
