@@ -71,6 +71,15 @@ impl Meter {
         Ok(Reading(self.0.iter().map(of).collect::<Result<_, Failure>>()?))
     }
 
+    /// CPU-seconds since they were started.
+    ///
+    /// # Errors
+    /// If one has ended.
+    pub fn since_start(&self) -> Result<f64, Failure> {
+        let of = |of: &OfProcess| of.whole.max(Duration::from_nanos(of.threads.values().sum()));
+        Ok(self.read()?.0.iter().map(of).sum::<Duration>().as_secs_f64())
+    }
+
     /// Their memory.
     ///
     /// # Errors

@@ -4,11 +4,14 @@ use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use heteronym::demo::authority::{Authority, KeyKind, KeyMaterial, KeyUsage, Request};
 use heteronym::demo::name_server::{NameServer, Zone};
 
 use crate::Failure;
+use crate::proxy::Proxy;
 
 /// The names of the two hosts.
 pub const HOSTS: [&str; 2] = ["xmpp.my.isp", "xmpp.other.isp"];
@@ -20,19 +23,21 @@ const DOMAINS_PER_SLOW_KEY: usize = 8;
 /// What is to be prepared.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    /// Domains on either side.
-    pub domains: usize,
+    /// Domains, by side.
+    pub domains: [usize; 2],
     /// The keys of their certificates.
     pub key: KeyKind,
     /// What these may be used for.
     pub key_usage: KeyUsage,
+    /// Where something stands between the hosts: how much it delays what goes one way.
+    pub between: Option<Duration>,
 }
 
 impl Plan {
     /// As many domains on either side as `pairs` pairs need, with keys on P-256.
     #[must_use]
     pub fn for_pairs(pairs: usize) -> Self {
-        Self { domains: side(pairs), key: KeyKind::P256, key_usage: KeyUsage::Signature }
+        Self { domains: [side(pairs); 2], key: KeyKind::P256, key_usage: KeyUsage::Signature, between: None }
     }
 }
 
@@ -50,6 +55,8 @@ pub struct Ground {
     pub domains: [Vec<String>; 2],
     /// Answers for both sides; [`publish`](Self::publish) adds to it.
     pub names: NameServer,
+    between: Option<Duration>,
+    proxies: Mutex<Vec<Proxy>>,
 }
 
 impl Ground {
@@ -58,11 +65,12 @@ impl Ground {
     /// # Errors
     /// Whatever the system or the certificates say.
     pub fn prepare(plan: &Plan) -> Result<Self, Failure> {
-        let ground =
-            Self::bare(PARENTS.map(|parent| (0..plan.domains).map(|n| format!("d{n:05}.{parent}")).collect()))?;
+        let domains = |side: usize| (0..plan.domains[side]).map(|n| format!("d{n:05}.{}", PARENTS[side])).collect();
+        let mut ground = Self::bare([domains(0), domains(1)])?;
         for host in HOSTS {
             ground.names.set_addresses(host, vec![Ipv4Addr::LOCALHOST.into()]);
         }
+        ground.between = plan.between;
         ground.issue(plan)?;
         Ok(ground)
     }
@@ -74,7 +82,7 @@ impl Ground {
     pub fn bare(domains: [Vec<String>; 2]) -> Result<Self, Failure> {
         let folder = tempfile::Builder::new().prefix("heteronym-load").tempdir()?;
         let names = NameServer::start(Zone::new().with_ttl(3600))?;
-        Ok(Self { folder, domains, names })
+        Ok(Self { folder, domains, names, between: None, proxies: Mutex::default() })
     }
 
     fn issue(&self, plan: &Plan) -> Result<(), Failure> {
@@ -132,20 +140,33 @@ impl Ground {
     /// # Errors
     /// As [`way_to`](Self::way_to).
     pub fn publish(&self, side: usize, service: &str, port: u16) -> Result<(), Failure> {
-        let port = self.way_to(side, port)?;
+        let port = self.way_to(port)?;
         for domain in &self.domains[side] {
             self.names.set_service(service, domain, vec![(0, 0, port, HOSTS[side].to_owned())]);
         }
         Ok(())
     }
 
-    /// The port of 127.0.0.1 by which the other side reaches `port` of `side`: the port itself, or that of
-    /// something that stands between the hosts.
+    /// The port of 127.0.0.1 by which the other side reaches `port`: the port itself, or that of what stands
+    /// between the hosts.
     ///
     /// # Errors
     /// If what stands there gets no socket.
-    pub fn way_to(&self, _side: usize, port: u16) -> Result<u16, Failure> {
-        Ok(port)
+    pub fn way_to(&self, port: u16) -> Result<u16, Failure> {
+        let Some(delay) = self.between else { return Ok(port) };
+        let proxy = Proxy::start((Ipv4Addr::LOCALHOST, port).into(), delay)?;
+        let way = proxy.port();
+        self.proxies().push(proxy);
+        Ok(way)
+    }
+
+    /// Resets every connection between the hosts, where something stands between them.
+    pub fn cut(&self) {
+        self.proxies().iter().for_each(Proxy::cut);
+    }
+
+    fn proxies(&self) -> MutexGuard<'_, Vec<Proxy>> {
+        self.proxies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

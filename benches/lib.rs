@@ -3,6 +3,8 @@
 //! Figures are CPU-seconds (user and system, from the operating system) of the subject's own
 //! processes; the load's cost is not in them. See `benches/README.md`.
 
+pub mod admin;
+pub mod bare;
 pub mod component;
 pub mod cost;
 pub mod drive;
@@ -11,6 +13,7 @@ pub mod line;
 pub mod modes;
 pub mod parts;
 pub mod progress;
+pub mod proxy;
 pub mod report;
 pub mod stanzas;
 pub mod subject;

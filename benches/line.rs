@@ -11,7 +11,7 @@ use crate::modes::load;
 use crate::subjects::Against;
 
 /// Stanzas of a run, where nothing else is said.
-const STANZAS: u64 = 500_000;
+const STANZAS: u64 = 1_000_000;
 /// Seconds of a run that has a rate.
 const SECONDS: f64 = 4.0;
 /// Stanzas under way at once.
@@ -169,6 +169,12 @@ impl Line {
         if self.against.contains(&Against::None) && self.against.len() > 1 {
             return Err(self.conflict("--against none, or names"));
         }
+        if self.mode == Activate && self.against.contains(&Against::Relay) {
+            return Err(self.conflict("--against relay means nothing to --mode activate: it knows no pairs"));
+        }
+        if self.rtt.is_some() && self.window.is_some() {
+            return Err(self.conflict("--rtt sends one stanza at a time, and takes no --window"));
+        }
         if self.rtt.is_some_and(|rtt| rtt > Duration::from_secs(2)) {
             return Err(self.conflict("--rtt of more than 2s is no network"));
         }
@@ -203,10 +209,22 @@ impl Line {
         }
     }
 
+    /// Seconds, or the mode's own.
+    #[must_use]
+    pub fn seconds(&self, default: f64) -> Duration {
+        Duration::from_secs_f64(self.seconds.unwrap_or(default))
+    }
+
     /// The pairs, or the mode's own.
     #[must_use]
     pub fn pairs(&self, default: &[usize]) -> Vec<usize> {
         if self.pairs.is_empty() { default.to_vec() } else { self.pairs.clone() }
+    }
+
+    /// Whom to measure beside heteronym, or the mode's own.
+    #[must_use]
+    pub fn against(&self, default: &[Against]) -> Vec<Against> {
+        if self.against.is_empty() { default.to_vec() } else { self.against.clone() }
     }
 
     /// The rounds, or the mode's own.
@@ -265,6 +283,8 @@ mod tests {
             "--rtt 50ms",
             "--mode activate --rtt 5s",
             "--mode activate --running x.toml",
+            "--mode activate --against relay",
+            "--mode activate --rtt 50ms --window 5",
             "--running x.toml --against relay",
             "--domains 5",
             "stray",

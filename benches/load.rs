@@ -3,10 +3,11 @@
 
 use std::process::ExitCode;
 
-use heteronym_bench::line::{Line, Mode};
-use heteronym_bench::modes::{latency, load};
+use heteronym_bench::line::{Key, Line, Mode};
+use heteronym_bench::modes::{activate, idle, latency, load, memory, resume, start};
 use heteronym_bench::report::Report;
 use heteronym_bench::subject::Subject;
+use heteronym_bench::subjects::Against;
 use heteronym_bench::subjects::running::Operated;
 use heteronym_bench::{Failure, parts, subjects};
 
@@ -39,17 +40,31 @@ fn measure(line: &Line) -> Result<(), Failure> {
 }
 
 fn perform(line: &Line) -> Result<Report, Failure> {
-    let (subjects, ground) = match &line.running {
-        Some(file) => {
-            let operated = Operated::read(file)?;
-            let ground = operated.ground()?;
-            (vec![Box::new(operated) as Box<dyn Subject>], Some(ground))
-        }
-        None => (subjects::all(&line.against)?, None),
-    };
     match line.mode {
-        Mode::Load => load::run(&line.load(), &subjects, ground),
-        Mode::Latency => latency::run(&line.load(), &subjects, ground),
-        Mode::Activate | Mode::Resume | Mode::Memory | Mode::Idle | Mode::Start => Err("not yet".into()),
+        Mode::Load | Mode::Latency => {
+            let (subjects, ground) = match &line.running {
+                Some(file) => {
+                    let operated = Operated::read(file)?;
+                    let ground = operated.ground()?;
+                    (vec![Box::new(operated) as Box<dyn Subject>], Some(ground))
+                }
+                None => (subjects::all(&line.against(&[Against::Relay]))?, None),
+            };
+            let measure = if line.mode == Mode::Load { load::run } else { latency::run };
+            measure(&line.load(), &subjects, ground)
+        }
+        Mode::Activate => activate::run(&activated(line)?, &subjects::all(&line.against)?),
+        Mode::Resume => resume::run(&line.pairs(&[10_000]), line.rounds(1)),
+        Mode::Memory => memory::run(&line.pairs(&[1000, 10_000, 100_000])),
+        Mode::Idle => idle::run(&line.pairs(&[100_000]), line.seconds(60.0)),
+        Mode::Start => start::run(line.domains.unwrap_or(10_000) as usize, line.rounds(3)),
     }
+}
+
+fn activated(line: &Line) -> Result<activate::Options, Failure> {
+    let pairs = line.pairs(if line.rtt.is_some() { &[64] } else { &[400] });
+    let [pairs] = pairs[..] else { return Err("--mode activate takes one number of pairs".into()) };
+    let keys = if line.key.is_empty() { vec![Key::Rsa2048, Key::P256] } else { line.key.clone() };
+    let rounds = line.rounds(if line.rtt.is_some() { 1 } else { 3 });
+    Ok(activate::Options { pairs, keys, window: line.window.unwrap_or(64), rtt: line.rtt, rounds })
 }

@@ -1,9 +1,12 @@
 //! A small run of the harness, with all of it in place: what it counts is checked, not how fast it was.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use heteronym_bench::line::Line;
-use heteronym_bench::modes::{latency, load};
+use std::time::Duration;
+
+use heteronym_bench::line::{Key, Line};
+use heteronym_bench::modes::{activate, idle, latency, load, memory, start};
 use heteronym_bench::report::Report;
+use heteronym_bench::subjects::Against;
 use heteronym_bench::{parts, subjects};
 
 /// The routers and the relay are processes of this very program, so it cannot have the usual test harness.
@@ -14,6 +17,10 @@ fn main() {
     }
     stanzas_arrive_over_every_pair();
     latencies_are_taken_there_and_back();
+    fresh_pairs_are_beside_the_bare_operations();
+    first_stanzas_wait_for_the_network();
+    idle_pairs_are_weighed();
+    a_router_becomes_ready();
 }
 
 fn line(text: &str) -> Line {
@@ -27,7 +34,7 @@ fn figures<'a>(report: &'a Report, subject: &str) -> impl Fn(&str) -> f64 + use<
 
 fn stanzas_arrive_over_every_pair() {
     let line = line("--pairs 4 --stanzas 1000 --rounds 1 --window 64");
-    let report = load::run(&line.load(), &subjects::all(&line.against).unwrap(), None).unwrap();
+    let report = load::run(&line.load(), &subjects::all(&[Against::Relay]).unwrap(), None).unwrap();
     assert_eq!(report.subjects(), ["relay", "heteronym"]);
     for subject in ["relay", "heteronym"] {
         let figure = figures(&report, subject);
@@ -40,10 +47,43 @@ fn stanzas_arrive_over_every_pair() {
 
 fn latencies_are_taken_there_and_back() {
     let line = line("--mode latency --stanzas 50 --rounds 1 --rate 500");
-    let report = latency::run(&line.load(), &subjects::all(&line.against).unwrap(), None).unwrap();
+    let report = latency::run(&line.load(), &subjects::all(&[Against::Relay]).unwrap(), None).unwrap();
     for subject in ["relay", "heteronym"] {
         let figure = figures(&report, subject);
         assert!(figure("round_trip_p50_ms") > 0.0 && figure("one_way_p50_ms") > 0.0, "{subject}");
         assert!(figure("one_way_p99_ms") >= figure("one_way_p50_ms"), "{subject}");
     }
+}
+
+fn activated(rtt: Option<Duration>) -> activate::Options {
+    activate::Options { pairs: 4, keys: vec![Key::P256], window: 8, rtt, rounds: 1 }
+}
+
+fn fresh_pairs_are_beside_the_bare_operations() {
+    let report = activate::run(&activated(None), &subjects::all(&[]).unwrap()).unwrap();
+    let figure = figures(&report, "heteronym p256");
+    for key in ["fresh_pairs_per_second", "cpu_milliseconds_per_pair", "bare_milliseconds_per_pair", "times_bare"] {
+        assert!(figure(key) > 0.0, "{key}");
+    }
+    assert_eq!(report.raised[0].0, "activations_per_second");
+}
+
+fn first_stanzas_wait_for_the_network() {
+    let report = activate::run(&activated(Some(Duration::from_millis(20))), &subjects::all(&[]).unwrap()).unwrap();
+    let figure = figures(&report, "heteronym p256");
+    assert!(figure("active_p50_ms") >= 10.0, "half a round trip: {}", figure("active_p50_ms"));
+    assert!(figure("known_p50_ms") > figure("active_p50_ms") && figure("new_p50_ms") > 10.0);
+}
+
+fn idle_pairs_are_weighed() {
+    let weighed = memory::run(&[9]).unwrap();
+    assert!(figures(&weighed, "heteronym")("dialled_resident_mebibytes") > 0.0);
+    let idle = idle::run(&[4], Duration::from_millis(100)).unwrap();
+    assert!(figures(&idle, "heteronym")("dialling_cpu_percent") >= 0.0);
+}
+
+fn a_router_becomes_ready() {
+    let report = start::run(10, 1).unwrap();
+    let figure = figures(&report, "heteronym");
+    assert!(figure("seconds_to_ready") > 0.0 && figure("peak_mebibytes") > 1.0);
 }

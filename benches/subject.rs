@@ -27,6 +27,11 @@ pub trait Subject {
     /// # Errors
     /// If something is not installed, or does not start: with what it said.
     fn start(&self, ground: &Ground) -> Result<Running, Failure>;
+
+    /// Its limits that the measurement needs raised: key and value.
+    fn raised(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
 }
 
 /// A subject that runs; it ends when this is dropped.
@@ -85,6 +90,19 @@ impl Children {
         Ok(id)
     }
 
+    /// Whether all are still there.
+    ///
+    /// # Errors
+    /// If one has ended: how.
+    pub fn check(&mut self) -> Result<(), Failure> {
+        for child in &mut self.0 {
+            if let Some(status) = child.try_wait()? {
+                return Err(format!("process {} ended while it should start: {status}", child.id()).into());
+            }
+        }
+        Ok(())
+    }
+
     /// Waits until somebody listens on each of the ports.
     ///
     /// # Errors
@@ -95,11 +113,7 @@ impl Children {
             if all_listening(ports)? {
                 return Ok(());
             }
-            for child in &mut self.0 {
-                if let Some(status) = child.try_wait()? {
-                    return Err(format!("process {} ended while it should start: {status}", child.id()).into());
-                }
-            }
+            self.check()?;
             if Now::read().instant > end {
                 return Err(format!("nobody listens on all of {ports:?} after {} s", START.as_secs()).into());
             }

@@ -29,7 +29,6 @@ pub enum Against {
 /// # Errors
 /// If one of them is not part of the harness.
 pub fn all(against: &[Against]) -> Result<Vec<Box<dyn Subject>>, Failure> {
-    let against = if against.is_empty() { &[Against::Relay][..] } else { against };
     let mut subjects: Vec<Box<dyn Subject>> = Vec::new();
     if against.contains(&Against::Relay) {
         subjects.push(Box::new(relay::Relay));

@@ -45,7 +45,7 @@ pub fn run(options: &Options, subjects: &[Box<dyn Subject>], ground: Option<Grou
     let mut report = Report {
         mode: "latency",
         settings,
-        raised: Vec::new(),
+        raised: subjects.iter().flat_map(|subject| subject.raised()).collect(),
         columns: COLUMNS,
         median: Median::Each,
         reference: reference(subjects),

@@ -82,7 +82,7 @@ pub fn run(options: &Options, subjects: &[Box<dyn Subject>], ground: Option<Grou
     let mut report = Report {
         mode: "load",
         settings: options.settings(),
-        raised: Vec::new(),
+        raised: subjects.iter().flat_map(|subject| subject.raised()).collect(),
         columns: COLUMNS,
         median: Median::By(0),
         reference: reference(subjects),

@@ -36,6 +36,16 @@ pub struct Routers {
     pub admin: [SocketAddr; 2],
 }
 
+/// One router that may still be starting.
+pub struct First {
+    /// Its process.
+    pub process: u32,
+    /// Its admin interface.
+    pub admin: SocketAddr,
+    /// Ends it.
+    pub guard: Children,
+}
+
 /// Where one router listens.
 struct Places {
     federation: SocketAddr,
@@ -51,6 +61,10 @@ impl Subject for Heteronym {
     fn start(&self, ground: &Ground) -> Result<Running, Failure> {
         Ok(self.routers(ground)?.running)
     }
+
+    fn raised(&self) -> Vec<(String, String)> {
+        self.raised.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect()
+    }
 }
 
 impl Heteronym {
@@ -63,9 +77,7 @@ impl Heteronym {
         let (mut children, mut processes) = (Children::default(), Vec::new());
         let places = [Places::choose()?, Places::choose()?];
         for (side, place) in places.iter().enumerate() {
-            ground.publish(side, SERVICE, place.federation.port())?;
-            let file = self.configure(ground, &folder, side, place)?;
-            processes.push(children.start(this_program(PART)?.arg(file))?);
+            processes.push(self.launch(ground, &folder, side, place, &mut children)?);
         }
         let ports: Vec<u16> = places.iter().map(|place| place.federation.port()).collect();
         let all: Vec<u16> = places.iter().flat_map(Places::ports).collect();
@@ -76,6 +88,30 @@ impl Heteronym {
         };
         let running = Running::new(processes, [attach(0), attach(1)], ports, Box::new(children));
         Ok(Routers { running, admin: places.map(|place| place.admin) })
+    }
+
+    /// Starts the router of the first side, and waits for nothing.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn first(&self, ground: &Ground) -> Result<First, Failure> {
+        let (folder, place, mut guard) = (ground.folder("heteronym")?, Places::choose()?, Children::default());
+        let process = self.launch(ground, &folder, 0, &place, &mut guard)?;
+        Ok(First { process, admin: place.admin, guard })
+    }
+
+    /// Starts one side: its process.
+    fn launch(
+        &self,
+        ground: &Ground,
+        folder: &Path,
+        side: usize,
+        place: &Places,
+        children: &mut Children,
+    ) -> Result<u32, Failure> {
+        ground.publish(side, SERVICE, place.federation.port())?;
+        let file = self.configure(ground, folder, side, place)?;
+        children.start(this_program(PART)?.arg(file))
     }
 
     /// Writes the configuration of one side: its file.
