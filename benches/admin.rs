@@ -22,6 +22,8 @@ impl Admin {
     #[must_use]
     pub fn new(address: SocketAddr) -> Self {
         let config = Agent::config_builder().proxy(None).http_status_as_error(false).timeout_global(Some(PATIENCE));
+        // The router closes a connection after a minute, whatever goes over it.
+        let config = config.max_idle_connections(0);
         Self { address, agent: config.build().into() }
     }
 

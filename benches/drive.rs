@@ -24,6 +24,7 @@ use draw::Draw;
 pub use receiver::Take;
 use receiver::receive;
 use sender::Sender;
+pub(crate) use sender::wake_precisely;
 pub use sender::{Pace, Schedule, Until};
 use takers::{Count, Echo, Refuse};
 use wires::Wires;

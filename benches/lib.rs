@@ -12,6 +12,7 @@ pub mod ground;
 pub mod line;
 pub mod modes;
 pub mod parts;
+pub mod plot;
 pub mod progress;
 pub mod proxy;
 pub mod report;

@@ -9,7 +9,7 @@ use heteronym_bench::report::Report;
 use heteronym_bench::subject::Subject;
 use heteronym_bench::subjects::Against;
 use heteronym_bench::subjects::running::Operated;
-use heteronym_bench::{Failure, parts, subjects};
+use heteronym_bench::{Failure, parts, plot, subjects};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -35,6 +35,9 @@ fn measure(line: &Line) -> Result<(), Failure> {
     if let Some(file) = &line.json {
         let text = serde_json::to_string_pretty(&report.document())? + "\n";
         std::fs::write(file, text).map_err(|error| format!("{}: {error}", file.display()))?;
+    }
+    if let Some(file) = &line.plot {
+        plot::write(&report, file)?;
     }
     Ok(())
 }

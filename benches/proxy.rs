@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use heteronym_net::clock::Now;
 use socket2::SockRef;
 
+use crate::drive::wake_precisely;
+
 /// How often a thread looks whether its connection is to be cut.
 const LOOK: Duration = Duration::from_millis(10);
 /// Bytes of one read.
@@ -144,6 +146,7 @@ fn read(mut from: &TcpStream, out: &SyncSender<(Instant, Vec<u8>)>, delay: Durat
 
 /// Writes each piece when it is due, then ends the direction.
 fn write(mut to: &TcpStream, under_way: &Receiver<(Instant, Vec<u8>)>, is_cut: impl Fn() -> bool) {
+    wake_precisely();
     for (due, piece) in under_way {
         thread::sleep(due.saturating_duration_since(Now::read().instant));
         if is_cut() || to.write_all(&piece).is_err() {

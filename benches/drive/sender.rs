@@ -154,7 +154,7 @@ impl<'a> Sender<'a> {
 
 /// Asks the system to end sleeps of this thread when they are over, and not 50 µs later. Where it does not, figures
 /// are worse by that.
-fn wake_precisely() {
+pub(crate) fn wake_precisely() {
     if let Ok(thread) = std::fs::read_link("/proc/thread-self")
         && let Some(id) = thread.file_name()
     {

@@ -10,6 +10,7 @@ use crate::Failure;
 use crate::admin::Admin;
 use crate::cost::Meter;
 use crate::ground::{Ground, Plan};
+use crate::progress::Bar;
 use crate::report::{Column, Compare, Median, Report};
 use crate::subject::Subject as _;
 use crate::subjects::heteronym::Heteronym;
@@ -69,6 +70,8 @@ fn measure(subject: &Heteronym, count: usize, rounds: usize, report: &mut Report
         let before = meter.read()?;
         ground.cut();
         let start = Now::read().instant;
+        // Routers dial when they have something to send.
+        pairs.load.send_over(&[0], 1, &Bar::hidden())?;
         for side in [0, 1] {
             admin[side].wait_for(RESUMED, &[], resumed[side] + count as f64, PATIENCE)?;
         }
