@@ -15,3 +15,7 @@ pub mod panics;
 pub mod status;
 pub mod telemetry;
 pub mod zone;
+
+/// Stanzas come and go by the hundred: twice as fast here as with the system's own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

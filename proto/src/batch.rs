@@ -3,6 +3,9 @@
 
 use bytes::Bytes;
 
+/// Bytes of a stanza, as far as one can be foreseen.
+const TYPICAL: usize = 256;
+
 /// Stanzas in order, each with what whoever takes them has to know of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch<T> {
@@ -21,7 +24,7 @@ impl<T: Copy> Batch<T> {
     /// With room for so many bytes of stanzas.
     #[must_use]
     pub fn with_capacity(bytes: usize) -> Self {
-        Self { bytes: Vec::with_capacity(bytes), marks: Vec::new() }
+        Self { bytes: Vec::with_capacity(bytes), marks: Vec::with_capacity(bytes / TYPICAL) }
     }
 
     /// Adds a stanza.

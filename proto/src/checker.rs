@@ -23,15 +23,17 @@ mod cursor;
 mod malformed;
 mod names;
 mod opening;
+mod quick;
 mod reference;
 mod scope;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use chars::{is, is_low, is_white, run_length};
+pub(crate) use chars::{is, is_low, is_white, is_within, padded, run_length};
 use cursor::{Attribute, Attributes, Content, Cursor, Declares, Key, Markup, QName, key, place};
 pub use malformed::Malformed;
 pub(crate) use opening::{Opening, Values, check_opening};
+use quick::Quick;
 pub use scope::Scope;
 pub(crate) use scope::XML_NAMESPACE;
 use scope::{Bindings, NamespaceId};
@@ -119,8 +121,35 @@ pub(crate) fn declares(bytes: &[u8], scope: &Scope, namespace: &str) -> bool {
     values.any(|value| value.is_ok_and(|value| value == namespace))
 }
 
+/// Checks the stanzas at the beginning of a block that may be cut anywhere.
+pub(crate) struct Elements<'a> {
+    quick: Quick<'a>,
+    checker: Checker<'a>,
+    scope: Scope,
+}
+
+impl<'a> Elements<'a> {
+    pub(crate) fn new(block: &'a [u8], scope: &Scope) -> Self {
+        let text = legal_prefix(block);
+        Self { quick: Quick::new(text), checker: Checker::new(text, scope), scope: *scope }
+    }
+
+    /// The root of the next element, if there is one that is whole and right.
+    #[inline]
+    pub(crate) fn next_root(&mut self) -> Option<Root<'a>> {
+        let before = self.quick.at();
+        if let Some(root) = self.quick.element(&self.scope) {
+            return Some(root);
+        }
+        self.checker.cursor.seek(before);
+        let root = self.checker.element().ok()?;
+        self.quick.seek(self.checker.cursor.at());
+        Some(root)
+    }
+}
+
 /// Checks the elements of a text, one after the other.
-pub(crate) struct Checker<'a> {
+struct Checker<'a> {
     cursor: Cursor<'a>,
     open: SmallVec<[Open; 16]>,
     bindings: Bindings<'a>,
@@ -143,7 +172,7 @@ struct Open {
 }
 
 /// What the first two passes leave of a block that may be cut anywhere: all of it before the first fault.
-pub(crate) fn legal_prefix(bytes: &[u8]) -> &str {
+fn legal_prefix(bytes: &[u8]) -> &str {
     legal_text(bytes).unwrap_or_else(|_| {
         let valid = simdutf8::compat::from_utf8(bytes).map_or_else(|fault| fault.valid_up_to(), str::len);
         let text = std::str::from_utf8(&bytes[..valid]).unwrap_or_default();
@@ -159,7 +188,7 @@ fn legal_text(bytes: &[u8]) -> Result<&str, Malformed> {
 
 impl<'a> Checker<'a> {
     /// Stands at the beginning of a text that was found legal.
-    pub(crate) fn new(text: &'a str, scope: &Scope) -> Self {
+    fn new(text: &'a str, scope: &Scope) -> Self {
         Self {
             cursor: Cursor::new(text),
             open: SmallVec::new(),
@@ -173,7 +202,7 @@ impl<'a> Checker<'a> {
     /// # Errors
     /// [`Malformed`] with the first fault; then there is no next one.
     #[inline]
-    pub(crate) fn element(&mut self) -> Result<Root<'a>, Malformed> {
+    fn element(&mut self) -> Result<Root<'a>, Malformed> {
         let mut root = self.root()?;
         self.content()?;
         root.span = Span { end: place(self.cursor.at()), ..root.span };
@@ -193,7 +222,7 @@ impl<'a> Checker<'a> {
             Markup::StartTag => {}
             Markup::EndTag => return Err(Malformed::Name),
             Markup::Cdata => return Err(Malformed::Surroundings),
-            Markup::Restricted => return Err(self.restricted()),
+            Markup::Restricted => return Err(restricted(self.cursor)),
         }
         let tag = self.start_tag()?;
         let mut root = Root {
@@ -221,30 +250,35 @@ impl<'a> Checker<'a> {
 
     /// Steps over everything from the root's start tag to its end.
     fn content(&mut self) -> Result<(), Malformed> {
+        let mut cursor = self.cursor;
         while let Some(innermost) = self.open.last() {
-            self.cursor.skip_text()?;
-            match self.cursor.markup() {
+            cursor.skip_text()?;
+            match cursor.markup() {
                 Markup::EndTag => {
-                    self.cursor.end_tag(innermost.name)?;
+                    cursor.end_tag(innermost.name)?;
                     self.bindings.leave(innermost.mark);
                     self.open.pop();
                 }
-                Markup::Cdata => self.cursor.skip_cdata()?,
-                Markup::Restricted => return Err(self.restricted()),
+                Markup::Cdata => cursor.skip_cdata()?,
+                Markup::Restricted => return Err(restricted(cursor)),
                 Markup::StartTag => {
+                    self.cursor = cursor;
                     let tag = self.start_tag()?;
                     self.enter(&tag)?;
+                    cursor = self.cursor;
                 }
             }
         }
+        self.cursor = cursor;
         Ok(())
     }
 
     /// Steps over a start tag, whose `<` is behind the cursor, and declares what it declares.
-    #[inline]
     fn start_tag(&mut self) -> Result<Tag, Malformed> {
-        let name = self.cursor.qname()?;
-        let content = self.cursor.attributes(&mut self.attributes)?;
+        let mut cursor = self.cursor;
+        let name = cursor.qname()?;
+        let content = cursor.attributes(&mut self.attributes)?;
+        self.cursor = cursor;
         let (mark, mut prefixed) = (self.bindings.mark(), false);
         for attribute in &self.attributes {
             let prefix = match attribute.name.declares() {
@@ -269,11 +303,16 @@ impl<'a> Checker<'a> {
     }
 
     /// No two attributes of a tag may have the same name (XML 1.0 §3.1).
+    #[inline]
     fn refuse_same_names(&self) -> Result<(), Malformed> {
+        let mut seen = 0_u64;
         for (at, one) in self.attributes.iter().enumerate() {
-            if self.attributes[..at].iter().any(|other| self.cursor.are_same(one.name, other.name)) {
+            // A bit for the names that begin alike, so that nearly all need no comparison.
+            let bit = 1 << (one.name.key.wrapping_mul(SPREAD) >> 58);
+            if seen & bit != 0 && self.attributes[..at].iter().any(|other| self.cursor.are_same(one.name, other.name)) {
                 return Err(Malformed::DuplicateAttribute);
             }
+            seen |= bit;
         }
         Ok(())
     }
@@ -308,18 +347,6 @@ impl<'a> Checker<'a> {
         Ok(())
     }
 
-    /// What begins like markup and is none that a stream may carry (RFC 6120 §11.1).
-    #[cold]
-    fn restricted(&self) -> Malformed {
-        if self.cursor.starts_with("<?") {
-            Malformed::ProcessingInstruction
-        } else if self.cursor.starts_with("<!--") {
-            Malformed::Comment
-        } else {
-            Malformed::Doctype
-        }
-    }
-
     /// Nothing but white space may be left.
     fn end(&mut self) -> Result<(), Malformed> {
         self.cursor.skip_white();
@@ -327,6 +354,20 @@ impl<'a> Checker<'a> {
     }
 }
 
+/// What begins like markup and is none that a stream may carry (RFC 6120 §11.1).
+#[cold]
+fn restricted(cursor: Cursor<'_>) -> Malformed {
+    if cursor.starts_with("<?") {
+        Malformed::ProcessingInstruction
+    } else if cursor.starts_with("<!--") {
+        Malformed::Comment
+    } else {
+        Malformed::Doctype
+    }
+}
+
+/// Any odd number without a pattern: 2^64 by the golden ratio.
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 const FROM: Key = key(b"from");
 const TO: Key = key(b"to");
 const ID: Key = key(b"id");

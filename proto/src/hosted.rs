@@ -1,7 +1,6 @@
 //! The domains that we host, and which of our local servers serves each.
 
-use std::collections::HashMap;
-
+use crate::keyed::HashMap;
 use crate::name::Name;
 
 /// Which entry of the configuration's `[[local]]` list serves a domain.

@@ -30,6 +30,7 @@ pub mod identities;
 pub mod identity;
 pub mod jabberd2;
 pub mod jid;
+mod keyed;
 pub mod limits;
 pub mod link_choice;
 pub mod local_stream;

@@ -5,6 +5,10 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use wide::u8x16;
+
+use crate::checker::{is, is_within, padded};
+
 /// The longest name that DNS can carry, in bytes without the final dot (RFC 1035 §2.3.4).
 const NAME_BYTES: usize = 253;
 /// The longest label, in bytes (RFC 1035 §2.3.4).
@@ -71,7 +75,7 @@ pub fn normalise(text: &str) -> Result<Cow<'_, str>, InvalidName> {
 }
 
 /// Whether one look finds a normal name: what nearly every stanza has. It may say no to one that is
-/// normal (with `--`, or with digits at its end); then the long way decides.
+/// normal (with `--`, of more than 63 bytes, or with digits at its end); then the long way decides.
 fn is_normal(text: &str) -> bool {
     normal_length(text.as_bytes()) == text.len() && !text.is_empty()
 }
@@ -79,36 +83,28 @@ fn is_normal(text: &str) -> bool {
 /// How many bytes one look finds to be a normal name, up to the first that is of no such name; 0 if none.
 #[inline]
 pub(crate) fn normal_length(bytes: &[u8]) -> usize {
-    let (mut label, mut at) = (0, 0);
-    loop {
-        let start = at;
-        while bytes.get(at).is_some_and(|byte| IS_ALPHANUMERIC[usize::from(*byte)]) {
-            at += 1;
-        }
-        let next = bytes.get(at);
-        if at == start || (next == Some(&b'.') && at - label > LABEL_BYTES) {
+    let (mut start, mut after_separator) = (0, 1);
+    let end = loop {
+        let rest = &bytes[start..];
+        let sixteen = rest.first_chunk().map_or_else(|| padded(rest), |chunk| u8x16::new(*chunk));
+        let separators = (is(sixteen, b'.') | is(sixteen, b'-')).to_bitmask();
+        let others = (is_within(sixteen, b'a', b'z') | is_within(sixteen, b'0', b'9')).to_bitmask();
+        // One bit more than there are bytes stays, and ends the name at the latest.
+        let length = (!(separators | others)).trailing_zeros();
+        let within = separators & ((1 << length) - 1);
+        // A label has at least one byte.
+        if within & (within << 1 | after_separator) != 0 {
             return 0;
         }
-        match next {
-            Some(b'.') => label = at + 1,
-            Some(b'-') => {}
-            Some(_) | None => break,
+        if length < 16 {
+            break start + length as usize;
         }
-        at += 1;
-    }
-    let is_normal = bytes[at - 1].is_ascii_lowercase() && at - label <= LABEL_BYTES && at <= NAME_BYTES;
-    if is_normal { at } else { 0 }
+        (start, after_separator) = (start + 16, separators >> 15);
+    };
+    let ends_well = end > 0 && bytes[end - 1].is_ascii_lowercase();
+    // No label of a name of that length is too long.
+    if ends_well && end <= LABEL_BYTES { end } else { 0 }
 }
-
-/// Lower-case letters and digits.
-static IS_ALPHANUMERIC: [bool; 256] = {
-    let (mut table, mut byte) = ([false; 256], 0);
-    while byte < table.len() {
-        table[byte] = matches!(byte as u8, b'a'..=b'z' | b'0'..=b'9');
-        byte += 1;
-    }
-    table
-};
 
 /// What needs no table to be normalised: lower-case letters, digits, dots and dashes.
 fn is_plain(byte: u8) -> bool {

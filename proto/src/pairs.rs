@@ -1,11 +1,12 @@
 //! The pairs of one link: what is left of a pair when its actor is parked.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use crate::activation::Proven;
 use crate::control::Aid;
 use crate::domain_pair::Failure;
+use crate::keyed::HashMap;
 use crate::mux::Slot;
 use crate::name::Name;
 use crate::pair::{AsPair, Pair};

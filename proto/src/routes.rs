@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
 use crate::hosted;
+use crate::keyed::DashMap;
 use crate::mux::Slot;
 use crate::pair::{AsPair, Pair};
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use crate::checker::{Checker, Malformed, Root, Scope, check, check_head, legal_prefix};
+use crate::checker::{Elements, Malformed, Root, Scope, check, check_head};
 use crate::escape::push_attribute;
 use crate::jid::{InvalidJid, domain_of, normal_domain};
 use crate::limits;
@@ -181,7 +181,7 @@ pub fn read<'a>(bytes: &'a [u8], scope: &Scope) -> Result<Stanza<'a>, NotAStanza
 ///
 /// So the bytes of a stanza are looked at once, and not by the framer as well.
 pub struct Stanzas<'a> {
-    checker: Option<Checker<'a>>,
+    elements: Option<Elements<'a>>,
     scope: Scope,
     taken: usize,
 }
@@ -195,8 +195,7 @@ impl<'a> Stanzas<'a> {
     #[must_use]
     pub fn new(block: &'a [u8], scope: &Scope) -> Self {
         let window = block.get(..WINDOW).unwrap_or(block);
-        let checker = Some(Checker::new(legal_prefix(window), scope));
-        Self { checker, scope: *scope, taken: 0 }
+        Self { elements: Some(Elements::new(window, scope)), scope: *scope, taken: 0 }
     }
 
     /// How many bytes the stanzas took, with the white space before them.
@@ -211,11 +210,11 @@ impl<'a> Iterator for Stanzas<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Stanza<'a>> {
-        let root = self.checker.as_mut()?.element().ok();
+        let root = self.elements.as_mut()?.next_root();
         let stanza = root.and_then(|root| judge(root, &self.scope).ok());
         match &stanza {
             Some(stanza) => self.taken = stanza.root.span.range().end,
-            None => self.checker = None,
+            None => self.elements = None,
         }
         stanza
     }

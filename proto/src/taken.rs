@@ -5,11 +5,12 @@
 //! waited for [`TAKE_OVER`], or [`TAKE_OVER_BYTES`] behind it do: from then on it is ours to deliver or to
 //! bounce. A report about one that was not delivered is kept until the peer has certainly read it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use crate::control::UndeliveredReason;
 use crate::hosted::Entry;
+use crate::keyed::HashMap;
 use crate::limits::{TAKE_OVER, TAKE_OVER_BYTES};
 
 /// See the module.

@@ -65,7 +65,7 @@ fn is_noncharacter(bytes: &[u8]) -> bool {
 }
 
 /// How many bytes come before the first that is one of those that `ends` marks; all of them, where none is.
-#[inline]
+#[inline(always)]
 pub(crate) fn run_length(bytes: &[u8], ends: impl Fn(u8x16) -> u8x16) -> usize {
     let (chunks, rest) = bytes.as_chunks::<16>();
     for (n, chunk) in chunks.iter().enumerate() {
@@ -74,10 +74,19 @@ pub(crate) fn run_length(bytes: &[u8], ends: impl Fn(u8x16) -> u8x16) -> usize {
             return n * 16 + found.trailing_zeros() as usize;
         }
     }
-    let mut last = [0; 16];
-    last[..rest.len()].copy_from_slice(rest);
-    let found = ends(u8x16::new(last)).to_bitmask();
-    chunks.len() * 16 + rest.len().min(found.trailing_zeros() as usize)
+    chunks.len() * 16 + last_run(rest, ends)
+}
+
+#[cold]
+fn last_run(rest: &[u8], ends: impl Fn(u8x16) -> u8x16) -> usize {
+    rest.len().min(ends(padded(rest)).to_bitmask().trailing_zeros() as usize)
+}
+
+/// Up to sixteen bytes, with zeros behind fewer.
+pub(crate) fn padded(bytes: &[u8]) -> u8x16 {
+    let mut sixteen = [0; 16];
+    sixteen.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+    u8x16::new(sixteen)
 }
 
 /// Marks the bytes that are this one.
@@ -86,16 +95,22 @@ pub(crate) fn is(bytes: u8x16, byte: u8) -> u8x16 {
     bytes.simd_eq(u8x16::splat(byte))
 }
 
+/// Marks the bytes from `first` to `last`.
+#[inline]
+pub(crate) fn is_within(bytes: u8x16, first: u8, last: u8) -> u8x16 {
+    let from_first = bytes - u8x16::splat(first);
+    from_first.simd_eq(from_first.min(u8x16::splat(last - first)))
+}
+
 /// Marks the bytes below the blank: in a legal text, white space.
 #[inline]
 pub(crate) fn is_low(bytes: u8x16) -> u8x16 {
     bytes.simd_eq(bytes.min(u8x16::splat(b' ' - 1)))
 }
 
-/// How many bytes of `text` from `start` on make a name without a colon; 0 if none do.
-#[inline]
-pub(super) fn name_length(text: &str, start: usize) -> usize {
-    let bytes = text.as_bytes();
+/// How many bytes from `start` on make a name of ASCII alone.
+#[inline(always)]
+pub(super) fn ascii_name_length(bytes: &[u8], start: usize) -> usize {
     let mut at = start;
     if bytes.get(at).is_some_and(|&byte| CLASSES[usize::from(byte)] & BEGINS_NAME != 0) {
         at += 1;
@@ -103,6 +118,14 @@ pub(super) fn name_length(text: &str, start: usize) -> usize {
             at += 1;
         }
     }
+    at - start
+}
+
+/// How many bytes of `text` from `start` on make a name without a colon; 0 if none do.
+#[inline(always)]
+pub(super) fn name_length(text: &str, start: usize) -> usize {
+    let bytes = text.as_bytes();
+    let at = start + ascii_name_length(bytes, start);
     match bytes.get(at) {
         Some(0x80..) => at - start + letters_length(text, at, at == start),
         Some(_) | None => at - start,

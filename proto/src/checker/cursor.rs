@@ -12,7 +12,8 @@ use crate::limits;
 /// A place in a text of legal characters.
 ///
 /// What it finds are places as well: a text can only be cut after a look at both ends, and most of what is
-/// found is never read.
+/// found is never read. It is copied where many steps follow, so that it lives in registers meanwhile.
+#[derive(Clone, Copy)]
 pub(super) struct Cursor<'a> {
     text: &'a str,
     at: usize,
@@ -71,27 +72,31 @@ impl<'a> Cursor<'a> {
     }
 
     #[inline]
+    pub(super) fn seek(&mut self, at: usize) {
+        self.at = at;
+    }
+
     pub(super) fn text(&self) -> &'a str {
         self.text
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn at(&self) -> usize {
         self.at
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn is_at_end(&self) -> bool {
         self.at >= self.text.len()
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn starts_with(&self, prefix: &str) -> bool {
         self.rest().starts_with(prefix.as_bytes())
     }
 
     /// Steps over `prefix` if it is next.
-    #[inline]
+    #[inline(always)]
     pub(super) fn eat(&mut self, prefix: &str) -> bool {
         let found = self.starts_with(prefix);
         if found {
@@ -101,7 +106,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Steps over white space; false if there is none.
-    #[inline]
+    #[inline(always)]
     pub(super) fn skip_white(&mut self) -> bool {
         let start = self.at;
         while self.peek().is_ok_and(is_white) {
@@ -111,7 +116,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Steps over character data and stops at the next `<` (XML 1.0 §2.4).
-    #[inline]
+    #[inline(always)]
     pub(super) fn skip_text(&mut self) -> Result<(), Malformed> {
         if self.peek()? == b'<' {
             return Ok(());
@@ -129,7 +134,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Steps over what tells the kind of markup, at a `<`; a restricted piece is left whole.
-    #[inline]
+    #[inline(always)]
     pub(super) fn markup(&mut self) -> Markup {
         let (markup, length) = match self.text.as_bytes().get(self.at + 1) {
             Some(b'/') => (Markup::EndTag, 2),
@@ -150,7 +155,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Reads a name with at most one colon (Namespaces §4).
-    #[inline]
+    #[inline(always)]
     pub(super) fn qname(&mut self) -> Result<QName, Malformed> {
         let start = self.at;
         self.at += self.part_length()?;
@@ -168,7 +173,7 @@ impl<'a> Cursor<'a> {
         Ok(QName { key, start: place(start), length: place(length), colon: place(colon) })
     }
 
-    #[inline]
+    #[inline(always)]
     fn part_length(&self) -> Result<usize, Malformed> {
         match name_length(self.text, self.at) {
             0 if self.is_at_end() => Err(Malformed::Incomplete),
@@ -178,7 +183,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Reads attributes up to the end of a start tag, whose name is behind the cursor (XML 1.0 §3.1).
-    #[inline]
+    #[inline(always)]
     pub(super) fn attributes(&mut self, attributes: &mut Attributes) -> Result<Content, Malformed> {
         attributes.clear();
         loop {
@@ -212,7 +217,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn attribute(&mut self, start: usize) -> Result<Attribute, Malformed> {
         let name = self.qname()?;
         if self.peek()? != b'=' {
@@ -234,7 +239,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Steps over a value and its quote; whether it is plain.
-    #[inline]
+    #[inline(always)]
     fn skip_value(&mut self, quote: u8) -> Result<bool, Malformed> {
         let mut plain = true;
         loop {
@@ -257,14 +262,18 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    #[cold]
     fn skip_reference(&mut self) -> Result<(), Malformed> {
-        self.at += reference::read(self.slice(self.at, self.text.len()))?.1;
+        self.at += self.reference_length()?;
         Ok(())
     }
 
+    #[cold]
+    fn reference_length(self) -> Result<usize, Malformed> {
+        Ok(reference::read(self.slice(self.at, self.text.len()))?.1)
+    }
+
     /// Steps over the name and the `>` of an end tag for `name`, whose `</` is behind the cursor.
-    #[inline]
+    #[inline(always)]
     pub(super) fn end_tag(&mut self, name: QName) -> Result<(), Malformed> {
         let length = name.length as usize;
         if !self.is_name(name, self.at) {
@@ -278,7 +287,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Whether `name` stands at a place.
-    #[inline]
+    #[inline(always)]
     fn is_name(&self, name: QName, at: usize) -> bool {
         let (bytes, length) = (self.text.as_bytes(), name.length as usize);
         key_at(bytes, at, length) == name.key
@@ -286,7 +295,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Whether two names are the same.
-    #[inline]
+    #[inline(always)]
     pub(super) fn are_same(&self, one: QName, other: QName) -> bool {
         one.key == other.key && one.length == other.length && self.is_name(one, other.start as usize)
     }
@@ -313,7 +322,7 @@ impl<'a> Cursor<'a> {
         if attribute.plain { Ok(Cow::Borrowed(raw)) } else { reference::normalised(raw) }
     }
 
-    #[inline]
+    #[inline(always)]
     fn expect(&mut self, byte: u8) -> Result<(), Malformed> {
         if self.peek()? != byte {
             return Err(Malformed::Tag);
@@ -323,18 +332,18 @@ impl<'a> Cursor<'a> {
     }
 
     /// The next byte; every caller is inside an element, which must not end here.
-    #[inline]
+    #[inline(always)]
     fn peek(&self) -> Result<u8, Malformed> {
         self.text.as_bytes().get(self.at).copied().ok_or(Malformed::Incomplete)
     }
 
-    #[inline]
+    #[inline(always)]
     fn rest(&self) -> &'a [u8] {
         self.text.as_bytes().get(self.at..).unwrap_or_default()
     }
 
     /// The text between two places. Both stand next to ASCII characters, where a text may be cut.
-    #[inline]
+    #[inline(always)]
     fn slice(&self, start: usize, end: usize) -> &'a str {
         self.text.get(start..end).unwrap_or_default()
     }
@@ -348,8 +357,8 @@ pub(super) const fn place(at: usize) -> u32 {
 }
 
 /// The key of a name of `length` bytes that begins at a place; what is behind the end counts as zeros.
-#[inline]
-fn key_at(bytes: &[u8], at: usize, length: usize) -> Key {
+#[inline(always)]
+pub(super) fn key_at(bytes: &[u8], at: usize, length: usize) -> Key {
     let rest = bytes.get(at..).unwrap_or_default();
     match rest.first_chunk() {
         Some(eight) if length < size_of::<Key>() => Key::from_le_bytes(*eight) & ((1 << (8 * length)) - 1),

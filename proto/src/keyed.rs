@@ -1,0 +1,9 @@
+//! Maps for look-ups that every stanza needs. Strangers choose some of their keys: the hash has a random key.
+
+use ahash::RandomState;
+
+/// As the standard library's.
+pub(crate) type HashMap<K, V> = std::collections::HashMap<K, V, RandomState>;
+
+/// As dashmap's.
+pub(crate) type DashMap<K, V> = dashmap::DashMap<K, V, RandomState>;
