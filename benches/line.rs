@@ -111,6 +111,11 @@ pub enum Key {
     P256,
 }
 
+/// The folder that relative paths are meant from: cargo has changed to another one, but tells which it was.
+fn called_from() -> PathBuf {
+    std::env::var_os("PWD").map(PathBuf::from).filter(|folder| folder.is_absolute()).unwrap_or_default()
+}
+
 fn pairs(text: &str) -> Result<usize, String> {
     let pairs = text.parse().ok().filter(|pairs| (1..=PAIRS).contains(pairs));
     pairs.ok_or_else(|| format!("a number from 1 to {PAIRS}"))
@@ -132,8 +137,11 @@ impl Line {
     /// # Errors
     /// What is wrong with it, for clap to print.
     pub fn read(arguments: impl IntoIterator<Item = String>) -> Result<Self, clap::Error> {
-        let line = Self::try_parse_from(["load".to_owned()].into_iter().chain(arguments))?;
+        let mut line = Self::try_parse_from(["load".to_owned()].into_iter().chain(arguments))?;
         line.check()?;
+        for file in [&mut line.running, &mut line.json, &mut line.plot].into_iter().flatten() {
+            *file = called_from().join(&*file);
+        }
         Ok(line)
     }
 
