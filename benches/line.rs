@@ -180,6 +180,9 @@ impl Line {
         if self.mode == Activate && self.against.contains(&Against::Relay) {
             return Err(self.conflict("--against relay means nothing to --mode activate: it knows no pairs"));
         }
+        if self.mode == Activate && self.pairs.len() > 1 {
+            return Err(self.conflict("--mode activate takes one number of pairs"));
+        }
         if self.rtt.is_some() && self.window.is_some() {
             return Err(self.conflict("--rtt sends one stanza at a time, and takes no --window"));
         }
@@ -292,6 +295,7 @@ mod tests {
             "--mode activate --rtt 5s",
             "--mode activate --running x.toml",
             "--mode activate --against relay",
+            "--mode activate --pairs 1,64",
             "--mode activate --rtt 50ms --window 5",
             "--running x.toml --against relay",
             "--domains 5",

@@ -56,7 +56,7 @@ fn perform(line: &Line) -> Result<Report, Failure> {
             let measure = if line.mode == Mode::Load { load::run } else { latency::run };
             measure(&line.load(), &subjects, ground)
         }
-        Mode::Activate => activate::run(&activated(line)?, &subjects::all(&line.against)?),
+        Mode::Activate => activate::run(&activated(line), &subjects::all(&line.against)?),
         Mode::Resume => resume::run(&line.pairs(&[10_000]), line.rounds(1)),
         Mode::Memory => memory::run(&line.pairs(&[1000, 10_000, 100_000])),
         Mode::Idle => idle::run(&line.pairs(&[100_000]), line.seconds(60.0)),
@@ -64,10 +64,14 @@ fn perform(line: &Line) -> Result<Report, Failure> {
     }
 }
 
-fn activated(line: &Line) -> Result<activate::Options, Failure> {
-    let pairs = line.pairs(if line.rtt.is_some() { &[64] } else { &[400] });
-    let [pairs] = pairs[..] else { return Err("--mode activate takes one number of pairs".into()) };
+fn activated(line: &Line) -> activate::Options {
+    let pairs = if line.rtt.is_some() { 64 } else { 400 };
     let keys = if line.key.is_empty() { vec![Key::Rsa2048, Key::P256] } else { line.key.clone() };
-    let rounds = line.rounds(if line.rtt.is_some() { 1 } else { 3 });
-    Ok(activate::Options { pairs, keys, window: line.window.unwrap_or(64), rtt: line.rtt, rounds })
+    activate::Options {
+        pairs: line.pairs.first().copied().unwrap_or(pairs),
+        keys,
+        window: line.window.unwrap_or(64),
+        rtt: line.rtt,
+        rounds: line.rounds(if line.rtt.is_some() { 1 } else { 3 }),
+    }
 }

@@ -125,10 +125,12 @@ fn of_latency(report: &Report) -> Vec<Option<Panel>> {
 /// A bar for each series; where there are several numbers of pairs, only those of the fewest.
 fn bars(report: &Report, key: &str, title: &str) -> Option<Panel> {
     let fewest = report.series.iter().map(|series| series.pairs).min()?;
+    let several = report.series.iter().any(|series| series.pairs != fewest);
+    let of = if several { format!(", {fewest} pair{}", if fewest == 1 { "" } else { "s" }) } else { String::new() };
     let bar = |series: &Series| (series.subject.clone(), report.figure(series, key));
     let bars = report.series.iter().filter(|series| series.pairs == fewest).map(bar);
     let bars: Vec<_> = bars.filter(|(_, value)| value.is_finite() && *value > 0.0).collect();
-    (!bars.is_empty()).then(|| Panel { title: format!("{title} ({fewest} pairs)"), what: Drawn::Bars(bars) })
+    (!bars.is_empty()).then(|| Panel { title: format!("{title}{of}"), what: Drawn::Bars(bars) })
 }
 
 /// A line for each subject, where there are several numbers of pairs.
@@ -201,7 +203,12 @@ fn draw_lines(
         .y_label_area_size(70)
         .build_cartesian_2d(first - 0.1..last + 0.1, (low / 2.0..high * 4.0).log_scale())?;
     let mut mesh = chart.configure_mesh();
-    mesh.light_line_style(WHITE).label_style(font(TEXT)).x_desc(below).x_labels(10).x_label_formatter(&name);
+    mesh.disable_x_mesh()
+        .light_line_style(WHITE)
+        .label_style(font(TEXT))
+        .x_desc(below)
+        .x_labels(10)
+        .x_label_formatter(&name);
     mesh.y_label_formatter(&|value| number(*value)).draw()?;
     for (place, (name, points)) in lines.iter().enumerate() {
         let colour = COLOURS[place % COLOURS.len()];

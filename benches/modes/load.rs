@@ -8,7 +8,7 @@ use crate::drive::draw::Draw;
 use crate::drive::{Load, Pace, Until, Way};
 use crate::ground::{Ground, Plan};
 use crate::progress::Bar;
-use crate::report::{Column, Compare, Median, Report};
+use crate::report::{Column, Compare, Median, Report, Series};
 use crate::subject::Subject;
 
 /// Pairs that become active at once before the load.
@@ -98,7 +98,25 @@ pub fn run(options: &Options, subjects: &[Box<dyn Subject>], ground: Option<Grou
             }
         }
     }
+    report.notes = by_pairs(&report);
     Ok(report)
+}
+
+/// What more pairs cost than the fewest, of each subject.
+fn by_pairs(report: &Report) -> Vec<String> {
+    let mut notes = Vec::new();
+    for subject in report.subjects() {
+        let mut of: Vec<_> = report.series.iter().filter(|series| series.subject == subject).collect();
+        of.sort_by_key(|series| series.pairs);
+        let Some((fewest, more)) = of.split_first() else { continue };
+        let cpu = |series: &Series| report.figure(series, "cpu_seconds_per_million");
+        let line = |series: &&Series| {
+            let (pairs, times) = (series.pairs, cpu(series) / cpu(fewest));
+            format!("{subject}: over {pairs} pairs a stanza takes {times:.2} × the CPU of {}", fewest.pairs)
+        };
+        notes.extend(more.iter().map(line));
+    }
+    notes
 }
 
 /// Whom the others are compared with.
