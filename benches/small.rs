@@ -3,10 +3,14 @@
 
 use std::time::Duration;
 
+use heteronym_bench::ground::{Ground, Plan};
 use heteronym_bench::line::{Key, Line};
 use heteronym_bench::modes::{activate, idle, latency, load, memory, start};
 use heteronym_bench::report::Report;
+use heteronym_bench::subject::{Attachment, Subject};
 use heteronym_bench::subjects::Against;
+use heteronym_bench::subjects::heteronym::Heteronym;
+use heteronym_bench::subjects::running::Operated;
 use heteronym_bench::{parts, subjects};
 
 /// The routers and the relay are processes of this very program, so it cannot have the usual test harness.
@@ -16,6 +20,8 @@ fn main() {
         return done.unwrap();
     }
     stanzas_arrive_over_every_pair();
+    links_may_be_many();
+    routers_that_run_are_attached_to();
     latencies_are_taken_there_and_back();
     fresh_pairs_are_beside_the_bare_operations();
     first_stanzas_wait_for_the_network();
@@ -43,6 +49,33 @@ fn stanzas_arrive_over_every_pair() {
             assert!(figure(key) > 0.0, "{subject}: {key}");
         }
     }
+}
+
+fn links_may_be_many() {
+    let line = line("--pairs 9 --stanzas 900 --rounds 1 --window 64 --zipf");
+    let heteronym = Heteronym { apart: true, ..Heteronym::default() };
+    let report = load::run(&line.load(), &[Box::new(heteronym) as Box<dyn Subject>], None).unwrap();
+    assert!(figures(&report, "heteronym")("stanzas_per_second") > 0.0);
+}
+
+fn routers_that_run_are_attached_to() {
+    let ground = Ground::prepare(&Plan::for_pairs(4)).unwrap();
+    let running = Heteronym::default().start(&ground).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut text = String::new();
+    for (side, pid) in running.sides.iter().zip(&running.processes) {
+        let Attachment::Component { address, domains, secret } = &side[0] else { panic!("no component") };
+        std::fs::write(folder.path().join("secret"), secret).unwrap();
+        text += &format!(
+            "[[side]]\ncomponent = \"{address}\"\ndomains = {domains:?}\nsecret_file = \"secret\"\npid = {pid}\n"
+        );
+    }
+    let file = folder.path().join("running.toml");
+    std::fs::write(&file, text).unwrap();
+    let operated = Operated::read(&file).unwrap();
+    let (line, ground) = (line("--pairs 4 --stanzas 400 --rounds 1"), operated.ground().unwrap());
+    let report = load::run(&line.load(), &[Box::new(operated) as Box<dyn Subject>], Some(ground)).unwrap();
+    assert!(figures(&report, "running")("cpu_seconds_per_million") > 0.0);
 }
 
 fn latencies_are_taken_there_and_back() {

@@ -20,11 +20,13 @@ pub const PART: &str = "serve-router";
 pub struct Heteronym {
     /// Keys of `[limits]` that the measurement needs raised, and their values.
     pub raised: Vec<(&'static str, String)>,
+    /// A component link for each domain, as other servers have, instead of one for each side.
+    pub apart: bool,
 }
 
 impl Default for Heteronym {
     fn default() -> Self {
-        Self { raised: vec![("activations_per_second", "1000000".to_owned())] }
+        Self { raised: vec![("activations_per_second", "1000000".to_owned())], apart: false }
     }
 }
 
@@ -83,8 +85,11 @@ impl Heteronym {
         let all: Vec<u16> = places.iter().flat_map(Places::ports).collect();
         children.wait_until_listening(&all)?;
         let attach = |side: usize| {
-            let (domains, secret) = (ground.domains[side].clone(), SECRET.to_owned());
-            vec![Attachment::Component { address: places[side].component, domains, secret }]
+            let of = |domains: Vec<String>| {
+                let (address, secret) = (places[side].component, SECRET.to_owned());
+                Attachment::Component { address, domains, secret }
+            };
+            self.entries(&ground.domains[side]).map(|domains| of(domains.to_vec())).collect()
         };
         let running = Running::new(processes, [attach(0), attach(1)], ports, Box::new(children));
         Ok(Routers { running, admin: places.map(|place| place.admin) })
@@ -116,11 +121,20 @@ impl Heteronym {
 
     /// Writes the configuration of one side: its file.
     fn configure(&self, ground: &Ground, folder: &Path, side: usize, place: &Places) -> Result<PathBuf, Failure> {
-        let domains = folder.join(format!("{side}.domains"));
-        write(&domains, &ground.domains[side].join("\n"))?;
+        let mut text = configuration(ground, side, place, &self.limits());
+        for (at, domains) in self.entries(&ground.domains[side]).enumerate() {
+            let list = folder.join(format!("{side}-{at}.domains"));
+            write(&list, &domains.join("\n"))?;
+            text += &local(at, &list, &ground.certificates());
+        }
         let file = folder.join(format!("{side}.toml"));
-        write(&file, &configuration(ground, side, place, &domains, &self.limits()))?;
+        write(&file, &text)?;
         Ok(file)
+    }
+
+    /// The domains of each `[[local]]` entry.
+    fn entries<'a>(&self, domains: &'a [String]) -> impl Iterator<Item = &'a [String]> + use<'a> {
+        domains.chunks(if self.apart { 1 } else { domains.len().max(1) })
     }
 
     fn limits(&self) -> String {
@@ -151,9 +165,9 @@ pub fn serve(file: &Path) -> Result<(), Failure> {
     Ok(heteronym::daemon::run(config, certificates, file.to_owned()).map_err(|error| error.to_string())?)
 }
 
-fn configuration(ground: &Ground, side: usize, place: &Places, domains: &Path, limits: &str) -> String {
+fn configuration(ground: &Ground, side: usize, place: &Places, limits: &str) -> String {
     let Places { federation, component, admin } = place;
-    let (host, root, certificates) = (HOSTS[side], ground.root(), ground.certificates());
+    let (host, root) = (HOSTS[side], ground.root());
     let name_server = ground.names.address();
     format!(
         r#"
@@ -178,12 +192,19 @@ enabled = false
 {limits}
 [log]
 level = "error"
+"#,
+        host_certificate = ground.certificate(host),
+    )
+}
+
+fn local(at: usize, domains: &Path, certificates: &Path) -> String {
+    format!(
+        r#"
 [[local]]
-name = "load"
+name = "load-{at}"
 domains_file = {domains:?}
 certificates = {certificates:?}
 attach = {{ kind = "component", secret = "{SECRET}" }}
-"#,
-        host_certificate = ground.certificate(host),
+"#
     )
 }
