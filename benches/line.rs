@@ -14,8 +14,6 @@ use crate::subjects::Against;
 const STANZAS: u64 = 1_000_000;
 /// Seconds of a run that has a rate.
 const SECONDS: f64 = 4.0;
-/// Stanzas under way at once.
-const WINDOW: u64 = 4096;
 /// Stanzas a second where latencies are measured.
 const RATE: f64 = 3000.0;
 /// The most pairs of any mode; a router keeps records of no more (`limits::PAIRS`).
@@ -214,7 +212,7 @@ impl Line {
             pairs: self.pairs(&[1]),
             zipf: self.zipf,
             bytes: self.bytes as usize,
-            pace: rate.map_or(Pace::Window(self.window.unwrap_or(WINDOW)), Pace::Rate),
+            pace: rate.map_or(Pace::Window(self.window.unwrap_or(load::window(self.bytes as usize))), Pace::Rate),
             until,
             rounds: self.rounds(3),
         }
@@ -264,14 +262,16 @@ mod tests {
     #[test]
     fn the_bare_command_measures_load() {
         let line = read("--bench").unwrap();
-        assert_eq!((line.mode, line.load().pace), (Mode::Load, Pace::Window(WINDOW)));
+        assert_eq!((line.mode, line.load().pace), (Mode::Load, Pace::Window(4096)));
         assert_eq!(line.load().until, Until::Stanzas(STANZAS));
     }
 
     #[test]
-    fn a_rate_is_an_open_loop() {
+    fn a_rate_is_an_open_loop_and_else_there_is_a_window() {
         assert_eq!(read("--rate 50").unwrap().load().pace, Pace::Rate(50.0));
         assert_eq!(read("--mode latency").unwrap().load().pace, Pace::Rate(RATE));
+        assert_eq!(read("--bytes 1024").unwrap().load().pace, Pace::Window(800));
+        assert_eq!(read("--bytes 1024 --window 5").unwrap().load().pace, Pace::Window(5));
         assert_eq!(read("--pairs 1,64").unwrap().load().pairs, [1, 64]);
     }
 

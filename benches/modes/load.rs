@@ -15,6 +15,9 @@ use crate::subject::Subject;
 pub(super) const ACTIVATED_AT_ONCE: u64 = 256;
 /// Stanzas before those that are measured, at most; a tenth of these if that is less.
 const WARM_UP: u64 = 20_000;
+/// Stanzas under way at once, and their bytes: a router lets 1 MiB wait for a pair (`limits.pair_queue_bytes`), and
+/// returns what is more.
+const WINDOW: (u64, usize) = (4096, 800 << 10);
 
 const COLUMNS: &[Column] = &[
     Column { key: "cpu_seconds_per_million", title: "CPU-s per million", digits: 2, compare: Compare::Ratio },
@@ -63,6 +66,12 @@ impl Options {
     fn draw(&self, pairs: usize) -> Draw {
         if self.zipf { Draw::zipf(pairs) } else { Draw::even(pairs) }
     }
+}
+
+/// Stanzas of `bytes` bytes that may be under way at once, where nothing else is said.
+#[must_use]
+pub fn window(bytes: usize) -> u64 {
+    WINDOW.0.min((WINDOW.1 / bytes).max(1) as u64)
 }
 
 /// Where the subjects stand: on a ground of the harness, or where an operator has put them.
@@ -140,7 +149,8 @@ fn measure(
         Until::Stanzas(stanzas) => stanzas,
         Until::Time(_) => 0,
     };
-    let (warm_up, window) = (Until::Stanzas((stanzas / 10).clamp(100, WARM_UP)), Pace::Window(1024));
+    let (warm_up, window) =
+        (Until::Stanzas((stanzas / 10).clamp(100, WARM_UP)), Pace::Window(window(options.bytes).min(1024)));
     load.send(&draw, Way::There, window, warm_up, &Bar::hidden())?;
     let (meter, own, bar) = (Meter::new(&running.processes), Meter::own(), Bar::new(what, stanzas, "stanzas"));
     let (before, own_before) = (meter.read()?, own.read()?);
