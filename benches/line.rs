@@ -32,40 +32,40 @@ pub struct Line {
     /// Pairs of domains; of a list, each in turn
     #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = pairs)]
     pub pairs: Vec<usize>,
-    /// Give the pair of rank k one k-th of the first one's stanzas, not all the same [load]
+    /// Give the pair of rank k one k-th of the first one's stanzas, not all the same (load)
     #[arg(long)]
     pub zipf: bool,
-    /// Stanzas of each run [load, latency]
+    /// Stanzas of each run (load, latency)
     #[arg(long, value_name = "N", conflicts_with = "seconds", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     pub stanzas: Option<u64>,
-    /// Seconds of each run [load, latency, idle]
+    /// Seconds of each run (load, latency, idle)
     #[arg(long, value_name = "S", value_parser = seconds)]
     pub seconds: Option<f64>,
-    /// Bytes of one stanza [load, latency]
+    /// Bytes of one stanza (load, latency)
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(150..=200_000))]
     pub bytes: u32,
-    /// Stanzas, or fresh pairs, under way at once [load, activate]
+    /// Stanzas, or fresh pairs, under way at once (load, activate)
     #[arg(long, value_name = "N", conflicts_with = "rate", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub window: Option<u64>,
-    /// Stanzas a second, whatever arrives: an open loop [load, latency]
+    /// Stanzas a second, whatever arrives: an open loop (load, latency)
     #[arg(long, value_name = "N", value_parser = rate)]
     pub rate: Option<f64>,
-    /// Runs of each subject [all but memory and idle]
+    /// Runs of each subject (all but memory and idle)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub rounds: Option<u32>,
-    /// Whom to measure beside heteronym; none: nobody [load, latency, activate]
+    /// Whom to measure beside heteronym; none: nobody (load, latency, activate)
     #[arg(long, value_enum, value_name = "WHOM,…", value_delimiter = ',')]
     pub against: Vec<Against>,
-    /// The keys of the domains' certificates [activate]
+    /// The keys of the domains' certificates (activate)
     #[arg(long, value_enum, value_delimiter = ',')]
     pub key: Vec<Key>,
-    /// Delay between the hosts, there and back, such as 50ms: tells how long first stanzas take [activate]
+    /// Delay between the hosts, there and back, such as 50ms: tells how long first stanzas take (activate)
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub rtt: Option<Duration>,
-    /// Domains of the router [start]
+    /// Domains of the router (start)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub domains: Option<u32>,
-    /// Attach to routers that run, instead of starting some: see benches/README.md [load, latency]
+    /// Attach to routers that run, instead of starting some: see benches/README.md (load, latency)
     #[arg(long, value_name = "FILE")]
     pub running: Option<PathBuf>,
     /// Write all figures there
