@@ -6,7 +6,7 @@ use heteronym_proto::acks::Ack;
 use heteronym_proto::checker::Scope;
 use heteronym_proto::framer::Frame;
 use heteronym_proto::local_stream::{TO_HOST, Verdict};
-use heteronym_proto::stanza::Stanzas;
+use heteronym_proto::stanza::{Stanza, Stanzas, forward};
 use heteronym_proto::stanza_error::{Condition, bounce};
 use heteronym_proto::stream_error::StreamError;
 use tracing::{debug, warn};
@@ -66,7 +66,14 @@ impl LocalLink {
         outgoing.room = block.len();
         let (mut stanzas, mut end) = (Stanzas::new(&block, &Scope::COMPONENT), None);
         while let (None, Some(stanza)) = (&end, stanzas.next()) {
-            end = self.follow(self.core.stanza(stanza), outgoing);
+            end = match self.core.refusal(&stanza) {
+                None => {
+                    self.count_taken();
+                    self.route(&stanza, &forward(&stanza, &Scope::SERVER, None), outgoing);
+                    None
+                }
+                Some(verdict) => self.follow(verdict, outgoing),
+            };
         }
         let taken = stanzas.taken();
         drop(stanzas);
@@ -79,8 +86,8 @@ impl LocalLink {
 
     /// Does what the core says; `Some`: the stream is to end.
     pub(super) fn follow(&mut self, verdict: Verdict<'_>, outgoing: &mut Outgoing) -> Option<Option<StreamError>> {
-        if let (Verdict::Route(..) | Verdict::Answer(..) | Verdict::Alive(_), Some(link)) = (&verdict, &mut self.link) {
-            link.taken = link.taken.map(|taken| taken.wrapping_add(1));
+        if let Verdict::Route(..) | Verdict::Answer(..) | Verdict::Alive(_) = &verdict {
+            self.count_taken();
         }
         match verdict {
             Verdict::Count => self.begin_to_count(),
@@ -90,11 +97,7 @@ impl LocalLink {
                 self.shared.metrics.stanza_error(Condition::RemoteServerTimeout.as_str(), "shutdown");
                 outgoing.answers.extend(bounce(&stanza, Condition::RemoteServerTimeout, text));
             }
-            Verdict::Route(stanza, forwarded) => {
-                self.stanzas_in += 1;
-                let domains = (stanza.from_domain(), stanza.to_domain());
-                route(&self.shared, &mut self.via_router, self.batches + 1, outgoing, domains, &forwarded);
-            }
+            Verdict::Route(stanza, forwarded) => self.route(&stanza, &forwarded, outgoing),
             Verdict::Answer(why, answer) => {
                 debug!(entry = self.entry, why, "a local stanza went no further");
                 if why != TO_HOST {
@@ -113,6 +116,18 @@ impl LocalLink {
             Verdict::Error(error) => return Some(Some(self.faulty(error))),
         }
         None
+    }
+
+    fn count_taken(&mut self) {
+        if let Some(Link { taken: Some(taken), .. }) = &mut self.link {
+            *taken = taken.wrapping_add(1);
+        }
+    }
+
+    fn route(&mut self, stanza: &Stanza<'_>, forwarded: &[u8], outgoing: &mut Outgoing) {
+        self.stanzas_in += 1;
+        let domains = (stanza.from_domain(), stanza.to_domain());
+        route(&self.shared, &mut self.via_router, self.batches + 1, outgoing, domains, forwarded);
     }
 
     /// The server counts what it sends, and what is not acknowledged it sends again on its next link.

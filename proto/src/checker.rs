@@ -427,13 +427,13 @@ impl<'a> Root<'a> {
         self.xmlns.map(Span::range)
     }
 
-    /// A value as it was written.
-    pub(crate) fn raw(&self, address: Address) -> Option<&'a str> {
-        let span = match address {
+    /// Where an address was written.
+    pub(crate) fn place(&self, address: Address) -> Option<Range<usize>> {
+        match address {
             Address::From => self.from,
             Address::To => self.to,
-        };
-        self.text.get(span?.range())
+        }
+        .map(Span::range)
     }
 
     fn value(&self, span: Option<Span>) -> Option<Cow<'a, str>> {

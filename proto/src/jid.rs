@@ -1,6 +1,7 @@
 //! XMPP addresses, as far as a router reads them: the domain decides where a stanza goes.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use memchr::memchr;
 
@@ -45,23 +46,27 @@ pub fn domain_of(jid: &str) -> Result<Cow<'_, str>, InvalidJid> {
     Ok(name::normalise(domain)?)
 }
 
-/// The domainpart of an address as it is written in an attribute, where a look is enough: it is in normal form,
-/// and no reference or white space before it could be something else. What nearly every stanza has.
-pub(crate) fn normal_domain(written: &str) -> Option<&str> {
-    let bytes = written.as_bytes();
-    let bare = run_length(bytes, |part| is(part, b'@') | is(part, b'/') | is(part, b'&') | is_low(part));
-    let start = match bytes.get(bare) {
-        Some(b'@') if (1..=PART_BYTES).contains(&bare) => bare + 1,
-        Some(b'/') | None => 0,
-        Some(_) => return None,
+/// Where the domainpart of an address stands that is an attribute's value, if a look is enough: it is in normal
+/// form, and no reference or white space before it could be something else. What nearly every stanza has.
+///
+/// `text` goes on behind the address, `length` bytes from its beginning, with the value's quote.
+#[inline]
+pub(crate) fn normal_domain(text: &[u8], length: usize) -> Option<Range<usize>> {
+    let quote = *text.get(length)?;
+    let marks = |part| is(part, b'@') | is(part, b'/') | is(part, b'&') | is(part, quote) | is_low(part);
+    let bare = run_length(text, marks);
+    let start = match text.get(bare)? {
+        b'@' if (1..=PART_BYTES).contains(&bare) => bare + 1,
+        b'/' => 0,
+        _ if bare == length => 0,
+        _ => return None,
     };
-    let end = start + name::normal_length(&bytes[start..]);
-    let is_whole = match bytes.get(end) {
-        None => true,
-        Some(b'/') => (1..=PART_BYTES).contains(&(bytes.len() - end - 1)),
-        Some(_) => false,
+    let end = start + name::normal_length(&text[start..]);
+    let is_whole = match text[end] {
+        b'/' => (1..=PART_BYTES).contains(&(length - end - 1)),
+        _ => end == length,
     };
-    written.get(start..end).filter(|domain| is_whole && !domain.is_empty())
+    (is_whole && end > start).then_some(start..end)
 }
 
 /// `str::split_once` for an ASCII character; every stanza has two addresses, and this is faster.
@@ -108,8 +113,12 @@ mod tests {
 
     #[test]
     fn one_look_finds_what_the_long_way_finds() {
+        let found = |jid: &str| {
+            let text = format!("{jid}' to='a@b/c'>");
+            normal_domain(text.as_bytes(), jid.len()).map(|domain| text[domain].to_owned())
+        };
         for jid in ["saramago.lit", "jose@saramago.lit", "saramago.lit/x", "jose@saramago.lit/l@i/s&#98;oa"] {
-            assert_eq!(normal_domain(jid), Some("saramago.lit"), "{jid}");
+            assert_eq!(found(jid).as_deref(), Some("saramago.lit"), "{jid}");
         }
         for jid in [
             "",
@@ -124,10 +133,10 @@ mod tests {
             "x&#64;a.lit",
             "a&#47;b@c.lit",
         ] {
-            assert_eq!(normal_domain(jid), None, "{jid}");
+            assert_eq!(found(jid), None, "{jid}");
         }
         let long = "a".repeat(PART_BYTES + 1);
-        assert_eq!((normal_domain(&format!("{long}@a.lit")), normal_domain(&format!("a.lit/{long}"))), (None, None));
+        assert_eq!((found(&format!("{long}@a.lit")), found(&format!("a.lit/{long}"))), (None, None));
     }
 
     #[test]

@@ -76,7 +76,6 @@ impl LocalStream {
     /// Judges the next frame.
     #[must_use]
     pub fn frame<'a>(&self, frame: &'a Frame) -> Verdict<'a> {
-        broken::panic_once(Fault::LocalPanics);
         match frame {
             Frame::Element(bytes) => self.element(bytes, &Scope::COMPONENT),
             Frame::TooLarge { head, .. } => self.too_large(head),
@@ -116,31 +115,38 @@ impl LocalStream {
         }
     }
 
-    /// Judges a stanza of a component link.
+    fn stanza<'a>(&self, stanza: Stanza<'a>) -> Verdict<'a> {
+        self.refusal(&stanza).unwrap_or_else(|| {
+            let forwarded = stanza::forward(&stanza, &Scope::SERVER, None);
+            Verdict::Route(stanza, forwarded)
+        })
+    }
+
+    /// Judges a stanza of a component link; `None`: it is to be routed.
     #[must_use]
-    pub fn stanza<'a>(&self, stanza: Stanza<'a>) -> Verdict<'a> {
+    pub fn refusal<'a>(&self, stanza: &Stanza<'a>) -> Option<Verdict<'a>> {
+        broken::panic_once(Fault::LocalPanics);
         if self.hosted.entry(stanza.from_domain()) != Some(self.entry) {
             let text = "this server does not own the domain in 'from'";
-            return Verdict::Answer("foreign-from", bounce(&stanza, Condition::NotAuthorized, text));
+            return Some(Verdict::Answer("foreign-from", bounce(stanza, Condition::NotAuthorized, text)));
         }
         if stanza.bytes().len() > self.stanza_bytes {
             let text = format!("a stanza has at most {} bytes", self.stanza_bytes);
-            return Verdict::Answer("too-large", bounce(&stanza, Condition::PolicyViolation, &text));
+            return Some(Verdict::Answer("too-large", bounce(stanza, Condition::PolicyViolation, &text)));
         }
         if stanza.to_domain() == self.host.as_str() {
-            if host_iq::is_answer(&stanza) && stanza.to() == self.host.as_str() {
-                return Verdict::Alive(host_iq::barrier_of(&stanza));
+            if host_iq::is_answer(stanza) && stanza.to() == self.host.as_str() {
+                return Some(Verdict::Alive(host_iq::barrier_of(stanza)));
             }
             if !self.hosted.contains(self.host.as_str()) {
-                return Verdict::Answer(TO_HOST, host_iq::answer(&stanza));
+                return Some(Verdict::Answer(TO_HOST, host_iq::answer(stanza)));
             }
         }
         if self.loops && self.hosted.entry(stanza.to_domain()) == Some(self.entry) {
             let text = "the domain is one of this server's entry, and this server does not serve it";
-            return Verdict::Answer("own-domain", bounce(&stanza, Condition::ItemNotFound, text));
+            return Some(Verdict::Answer("own-domain", bounce(stanza, Condition::ItemNotFound, text)));
         }
-        let forwarded = stanza::forward(&stanza, &Scope::SERVER, None);
-        Verdict::Route(stanza, forwarded)
+        None
     }
 
     fn too_large<'a>(&self, head: &[u8]) -> Verdict<'a> {

@@ -266,8 +266,9 @@ pub(crate) fn start_tag(bytes: &[u8]) -> Option<&[u8]> {
 }
 
 fn domain<'a>(root: &Root<'a>, which: Address) -> Result<Cow<'a, str>, BadAddress> {
-    let raw = root.raw(which).ok_or(BadAddress::Missing)?;
-    if let Some(domain) = normal_domain(raw) {
+    let place = root.place(which).ok_or(BadAddress::Missing)?;
+    let normal = normal_domain(&root.text.as_bytes()[place.start..], place.len());
+    if let Some(domain) = normal.and_then(|found| root.text.get(place.start + found.start..place.start + found.end)) {
         return Ok(Cow::Borrowed(domain));
     }
     let address = match which {
