@@ -30,6 +30,15 @@ WARM_UPS = 5  # stanzas on each pair until it has to work
 ADDRESSES = (f"127.0.{number}.1" for number in range(100, 250))
 
 
+@dataclass(frozen=True)
+class Plan:
+    """Who is on either side, and where everything is."""
+
+    domains: tuple[tuple[str, ...], tuple[str, ...]]
+    names: str  # the address of the name server
+    proxies: tuple[Proxy, Proxy]  # before each host; a proxy that does not run is somebody else's
+
+
 @dataclass
 class Host(ABC):
     """One side: what speaks with the other one, the proxy before it, and its components."""
@@ -130,6 +139,7 @@ class Scene:
     one: Host
     other: Host
     names: zone.Server
+    domains: tuple[tuple[str, ...], tuple[str, ...]]
 
     def proxies(self) -> tuple[Proxy, Proxy]:
         """Both."""
@@ -151,8 +161,9 @@ class Scene:
         async def arrived() -> bool:
             return not any(ledger.lost() for ledger in self.ledgers())
 
+        pairs = len(list(product(*self.domains)))
         for _ in range(WARM_UPS):
-            await talk(self.one.party, self.other.party, DOMAINS, 2 * PAIRS, 1000)
+            await talk(self.one.party, self.other.party, self.domains, 2 * pairs, 1000)
             await until("every pair active", arrived, 60)
             bounced = sum(len(ledger.bounced) for ledger in self.ledgers())
             self.begin_ledgers()
@@ -162,32 +173,45 @@ class Scene:
         raise RuntimeError(f"{bounced} pairs do not work")
 
 
-async def build(kind: type[Host], binary: Path, folder: Path, stack: AsyncExitStack) -> Scene:
-    """Everything but the traffic."""
+async def set_up(
+    kind: type[Host], binary: Path, folder: Path, stack: AsyncExitStack, plan: Plan
+) -> Scene:
+    """Both hosts, without components."""
     records = zone.Zone()
     names = zone.Server(records)
-    address = next(ADDRESSES)
-    await names.start(address)
+    await names.start(plan.names)
     stack.callback(names.stop)
     if kind.port_53:
         await names.use_port_53()
     authority = Authority(folder / "authority", clients=kind.clients)
     hosts = []
-    for name, domains in zip(HOSTS, DOMAINS, strict=True):
+    for name, domains, proxy in zip(HOSTS, plan.domains, plan.proxies, strict=True):
         (folder / name).mkdir()
-        proxy = Proxy(address, (address, free_port(address)))
-        await proxy.start()
-        stack.push_async_callback(proxy.stop)
+        address = proxy.address
         host = kind(name, domains, folder / name, address, proxy, authority, names, binary)
         await host.prepare()
         records.address(name, address)
         host.publish(records)
         hosts.append(host)
-    scene = Scene(hosts[0], hosts[1], names)
     for host in hosts:
         stack.push_async_callback(host.stop)
         await host.start()
         await host.start_server()
+    return Scene(hosts[0], hosts[1], names, plan.domains)
+
+
+async def build(kind: type[Host], binary: Path, folder: Path, stack: AsyncExitStack) -> Scene:
+    """Everything but the traffic."""
+    address = next(ADDRESSES)
+    proxies = (
+        Proxy(address, (address, free_port(address))),
+        Proxy(address, (address, free_port(address))),
+    )
+    for proxy in proxies:
+        await proxy.start()
+        stack.push_async_callback(proxy.stop)
+    scene = await set_up(kind, binary, folder, stack, Plan(DOMAINS, address, proxies))
+    hosts = scene.one, scene.other
     await asyncio.gather(*(host.party.start() for host in hosts))
     for host in hosts:
         stack.push_async_callback(host.party.stop)
