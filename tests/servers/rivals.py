@@ -25,7 +25,7 @@ run_as_root = true
 pidfile = "$folder/prosody.pid"
 data_path = "$folder/data"
 certificates = "$folder/certs"
-log = { { levels = { min = "info" }, to = "console" } }
+log = { { levels = { min = "$level" }, to = "console" } }
 interfaces = { "$address" }
 c2s_ports = {}
 c2s_direct_tls_ports = {}
@@ -33,7 +33,7 @@ s2s_ports = { $s2s }
 s2s_direct_tls_ports = {}
 component_interfaces = { "$address" }
 component_ports = { $components }
-modules_enabled = { "disco"; "ping"; "tls"; "saslauth"; "dialback"; "smacks" }
+modules_enabled = { "disco"; "ping"; "tls"; "saslauth"; "dialback"; $smacks }
 smacks_s2s_resend = $resend
 s2s_require_encryption = true
 s2s_secure_auth = true
@@ -72,8 +72,10 @@ class Rival(Host):
 
 @dataclass
 class Prosody(Rival):
-    """Prosody, with XEP-0198 between servers."""
+    """Prosody, with XEP-0198 between servers unless that is left out."""
 
+    level: ClassVar[str] = "info"
+    smacks: ClassVar[bool] = True
     resend: ClassVar[bool] = False
 
     async def prepare(self) -> None:
@@ -86,13 +88,16 @@ class Prosody(Rival):
             s2s=self.outside,
             components=self.port("components"),
             roots=self.authority.root,
+            level=self.level,
+            smacks='"smacks"' if self.smacks else "",
             resend="true" if self.resend else "false",
             dns=self.names.address.replace(":", "@"),
             users=self.users,
         )
         for domain in self.domains:
             text += f'Component "{domain}"\n\tcomponent_secret = "{SECRET}"\n'
-            text += '\tmodules_enabled = { "smacks" }\n'
+            if self.smacks:
+                text += '\tmodules_enabled = { "smacks" }\n'
         (self.folder / "prosody.cfg.lua").write_text(text)
 
     async def start(self) -> None:
@@ -112,6 +117,9 @@ class ProsodyResends(Prosody):
 @dataclass
 class Ejabberd(Rival):
     """ejabberd; it finds addresses in a hosts file of its own only, which needs root."""
+
+    further: ClassVar[dict[str, object]] = {}  # settings that come over the others
+    flags: ClassVar[tuple[str, ...]] = ()  # of Erlang
 
     async def prepare(self) -> None:
         """Its own file, and those of Erlang's resolver and of the system's."""
@@ -146,7 +154,7 @@ class Ejabberd(Rival):
             "outgoing_s2s_families": ["ipv4"],
             "modules": {"mod_disco": {}, "mod_ping": {}},
         }
-        (self.folder / "ejabberd.yml").write_text(yaml.safe_dump(settings))
+        (self.folder / "ejabberd.yml").write_text(yaml.safe_dump(settings | self.further))
         (self.folder / "inetrc").write_text(name_server(self.names.address))
         hosts = "".join(f"{self.address} {name}\n" for name in HOSTS)
         (self.folder / "hosts").write_text(f"127.0.0.1 localhost\n{hosts}")
@@ -163,7 +171,8 @@ class Ejabberd(Rival):
         spool = f'"{self.folder}/spool"'
         command = (
             *("env", *(f"{name}={value}" for name, value in environment.items())),
-            *("erl", "+K", "true", "-noinput", "-noshell", "-mnesia", "dir", spool),
+            *("erl", "+K", "true", *self.flags),
+            *("-noinput", "-noshell", "-mnesia", "dir", spool),
             *("-ejabberd", "log_rotate_count", "0", "-s", "ejabberd"),
         )
         ejabberd = await Process.start(
@@ -200,7 +209,7 @@ class Jabberd2(Rival):
                 ids_with_certificates="".join(ids) if template == "s2s.xml" else "",
             )
             (self.folder / template).write_text(settings)
-        (self.folder / "resolv.conf").write_text(f"nameserver {self.address}\n")
+        (self.folder / "resolv.conf").write_text(f"nameserver {self.names.host}\n")
 
     async def start(self) -> None:
         """Starts both, or starts them again."""
