@@ -51,12 +51,12 @@ fn perform(line: &Line) -> Result<Report, Failure> {
                     let ground = operated.ground()?;
                     (vec![Box::new(operated) as Box<dyn Subject>], Some(ground))
                 }
-                None => (subjects::all(&line.against(&[Against::Relay]))?, None),
+                None => (subjects::all(&line.against(&[Against::Relay])), None),
             };
             let measure = if line.mode == Mode::Load { load::run } else { latency::run };
             measure(&line.load(), &subjects, ground)
         }
-        Mode::Activate => activate::run(&activated(line), &subjects::all(&line.against)?),
+        Mode::Activate => activate::run(&activated(line), &subjects::all(&line.against)),
         Mode::Resume => resume::run(&line.pairs(&[10_000]), line.rounds(1)),
         Mode::Memory => memory::run(&line.pairs(&[1000, 10_000, 100_000])),
         Mode::Idle => idle::run(&line.pairs(&[100_000]), line.seconds(60.0)),

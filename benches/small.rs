@@ -40,7 +40,7 @@ fn figures<'a>(report: &'a Report, subject: &str) -> impl Fn(&str) -> f64 + use<
 
 fn stanzas_arrive_over_every_pair() {
     let line = line("--pairs 4 --stanzas 1000 --rounds 1 --window 64");
-    let report = load::run(&line.load(), &subjects::all(&[Against::Relay]).unwrap(), None).unwrap();
+    let report = load::run(&line.load(), &subjects::all(&[Against::Relay]), None).unwrap();
     assert_eq!(report.subjects(), ["relay", "heteronym"]);
     for subject in ["relay", "heteronym"] {
         let figure = figures(&report, subject);
@@ -80,7 +80,7 @@ fn routers_that_run_are_attached_to() {
 
 fn latencies_are_taken_there_and_back() {
     let line = line("--mode latency --stanzas 50 --rounds 1 --rate 500");
-    let report = latency::run(&line.load(), &subjects::all(&[Against::Relay]).unwrap(), None).unwrap();
+    let report = latency::run(&line.load(), &subjects::all(&[Against::Relay]), None).unwrap();
     for subject in ["relay", "heteronym"] {
         let figure = figures(&report, subject);
         assert!(figure("round_trip_p50_ms") > 0.0 && figure("one_way_p50_ms") > 0.0, "{subject}");
@@ -93,7 +93,7 @@ fn activated(rtt: Option<Duration>) -> activate::Options {
 }
 
 fn fresh_pairs_are_beside_the_bare_operations() {
-    let report = activate::run(&activated(None), &subjects::all(&[]).unwrap()).unwrap();
+    let report = activate::run(&activated(None), &subjects::all(&[])).unwrap();
     let figure = figures(&report, "heteronym p256");
     for key in ["fresh_pairs_per_second", "cpu_milliseconds_per_pair", "bare_milliseconds_per_pair", "times_bare"] {
         assert!(figure(key) > 0.0, "{key}");
@@ -102,7 +102,7 @@ fn fresh_pairs_are_beside_the_bare_operations() {
 }
 
 fn first_stanzas_wait_for_the_network() {
-    let report = activate::run(&activated(Some(Duration::from_millis(20))), &subjects::all(&[]).unwrap()).unwrap();
+    let report = activate::run(&activated(Some(Duration::from_millis(20))), &subjects::all(&[])).unwrap();
     let figure = figures(&report, "heteronym p256");
     assert!(figure("active_p50_ms") >= 10.0, "half a round trip: {}", figure("active_p50_ms"));
     assert!(figure("known_p50_ms") > figure("active_p50_ms") && figure("new_p50_ms") > 10.0);

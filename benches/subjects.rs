@@ -2,11 +2,11 @@
 
 use clap::ValueEnum;
 
-use crate::Failure;
 use crate::subject::Subject;
 
 pub mod heteronym;
 pub mod relay;
+pub mod rival;
 pub mod running;
 
 /// What heteronym is measured beside.
@@ -25,10 +25,8 @@ pub enum Against {
 }
 
 /// Everything that is measured, the reference first: the relay, if it is among `against`, then heteronym.
-///
-/// # Errors
-/// If one of them is not part of the harness.
-pub fn all(against: &[Against]) -> Result<Vec<Box<dyn Subject>>, Failure> {
+#[must_use]
+pub fn all(against: &[Against]) -> Vec<Box<dyn Subject>> {
     let mut subjects: Vec<Box<dyn Subject>> = Vec::new();
     if against.contains(&Against::Relay) {
         subjects.push(Box::new(relay::Relay));
@@ -37,11 +35,10 @@ pub fn all(against: &[Against]) -> Result<Vec<Box<dyn Subject>>, Failure> {
     for of in against {
         match of {
             Against::Relay | Against::None => {}
-            Against::Prosody | Against::Ejabberd | Against::Jabberd2 => {
-                let name = of.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
-                return Err(format!("{name} cannot be measured yet").into());
-            }
+            Against::Prosody => subjects.push(Box::new(rival::Rival("prosody"))),
+            Against::Ejabberd => subjects.push(Box::new(rival::Rival("ejabberd"))),
+            Against::Jabberd2 => subjects.push(Box::new(rival::Rival("jabberd2"))),
         }
     }
-    Ok(subjects)
+    subjects
 }
