@@ -141,6 +141,9 @@ impl<'a> Elements<'a> {
         if let Some(root) = self.quick.element(&self.scope) {
             return Some(root);
         }
+        if self.quick.is_cut() {
+            return None;
+        }
         self.checker.cursor.seek(before);
         let root = self.checker.element().ok()?;
         self.quick.seek(self.checker.cursor.at());

@@ -16,6 +16,7 @@ pub(super) struct Quick<'a> {
     text: &'a str,
     marks: Marks<'a>,
     at: usize,
+    is_cut: bool,
     open: SmallVec<[Name; DEPTH]>,
 }
 
@@ -48,7 +49,7 @@ struct Attribute {
 
 impl<'a> Quick<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        Self { text, marks: Marks::new(text.as_bytes()), at: 0, open: SmallVec::new() }
+        Self { text, marks: Marks::new(text.as_bytes()), at: 0, is_cut: false, open: SmallVec::new() }
     }
 
     /// Goes on from another place.
@@ -62,15 +63,31 @@ impl<'a> Quick<'a> {
         self.at
     }
 
+    /// Whether the text ended before the element that was asked for: nobody can read it then.
+    pub(super) fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
     /// The next element, with nothing before it, if it is plain.
+    #[inline]
     pub(super) fn element(&mut self, scope: &Scope) -> Option<Root<'a>> {
+        let mut marks = self.marks;
+        let root = self.plain(&mut marks, scope);
+        match root {
+            Some(_) => self.marks = marks,
+            None => self.is_cut = marks.is_behind_end(),
+        }
+        root
+    }
+
+    #[inline(always)]
+    fn plain(&mut self, marks: &mut Marks<'a>, scope: &Scope) -> Option<Root<'a>> {
         let (start, mut attributes) = (self.at, 0);
         let [mut from, mut to, mut id, mut kind, mut lang] = [None; 5];
-        let mut marks = self.marks;
         if marks.next()? != start {
             return None;
         }
-        let (tag, mut end) = start_tag(&mut marks, start, |attribute| {
+        let (tag, mut end) = start_tag(marks, start, |attribute| {
             let target = match attribute.name.key {
                 FROM => &mut from,
                 TO => &mut to,
@@ -86,12 +103,12 @@ impl<'a> Quick<'a> {
         })?;
         let name = match tag {
             Tag::Open(name) => {
-                end = self.content(&mut marks, name)?;
+                end = self.content(marks, name)?;
                 name
             }
             Tag::Empty(name) => name,
         };
-        (self.marks, self.at) = (marks, end);
+        self.at = end;
         Some(Root {
             text: self.text,
             namespace: scope.default_namespace().into(),
@@ -269,6 +286,11 @@ impl<'a> Marks<'a> {
     fn seek(&mut self, at: usize) {
         self.base = at;
         self.found = find(&self.bytes[at..]);
+    }
+
+    /// Whether there was none any more when one was asked for.
+    fn is_behind_end(&self) -> bool {
+        self.base > self.bytes.len()
     }
 
     #[inline(always)]
