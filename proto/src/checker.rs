@@ -228,21 +228,15 @@ impl<'a> Checker<'a> {
             Markup::Restricted => return Err(restricted(self.cursor)),
         }
         let tag = self.start_tag()?;
+        let namespace = self.bindings.namespace(self.cursor.prefix(tag.name))?;
         let mut root = Root {
-            text: self.cursor.text(),
-            namespace: self.bindings.namespace(self.cursor.prefix(tag.name))?,
             name: self.cursor.local(tag.name),
             prefixed: tag.name.has_prefix(),
             span: Span::new(place(start), place(self.cursor.at())),
             name_end: (tag.name.start + tag.name.length) as usize,
-            from: None,
-            to: None,
-            id: None,
-            kind: None,
-            lang: None,
-            xmlns: None,
             inherited: self.bindings.inherited(),
             attributes: self.attributes.len(),
+            ..Root::new(self.cursor.text(), namespace)
         };
         for attribute in &self.attributes {
             root.take(attribute);
@@ -379,20 +373,35 @@ const XMLNS: Key = key(b"xmlns");
 const LANG: Key = key(b"xml:lang");
 
 impl<'a> Root<'a> {
+    /// One of which nothing is known yet.
+    #[inline]
+    fn new(text: &'a str, namespace: Cow<'a, str>) -> Self {
+        let [from, to, id, kind, lang, xmlns] = [None; 6];
+        let (name, prefixed, span, name_end, inherited, attributes) = ("", false, Span::new(0, 0), 0, 0, 0);
+        Self { text, namespace, name, prefixed, span, name_end, from, to, id, kind, lang, xmlns, inherited, attributes }
+    }
+
     fn take(&mut self, attribute: &Attribute) {
-        let target = match attribute.name.key {
+        let name = attribute.name;
+        if name.key == XMLNS {
+            self.xmlns = Some(Span::new(attribute.start, attribute.value.1 + 1));
+        } else if name.key != LANG || name.length as usize == size_of::<Key>() {
+            self.put(name.key, Span::new(attribute.value.0, attribute.value.1));
+        }
+    }
+
+    /// Where the value of an attribute stands.
+    #[inline(always)]
+    fn put(&mut self, name: Key, value: Span) {
+        let target = match name {
             FROM => &mut self.from,
             TO => &mut self.to,
             ID => &mut self.id,
             TYPE => &mut self.kind,
-            LANG if attribute.name.length as usize == size_of::<Key>() => &mut self.lang,
-            XMLNS => {
-                self.xmlns = Some(Span::new(attribute.start, attribute.value.1 + 1));
-                return;
-            }
+            LANG => &mut self.lang,
             _ => return,
         };
-        *target = Some(Span::new(attribute.value.0, attribute.value.1));
+        *target = Some(value);
     }
 
     /// The `from` attribute.

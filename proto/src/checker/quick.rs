@@ -9,7 +9,7 @@ use wide::u8x16;
 
 use super::chars::{is, run_length};
 use super::cursor::{Key, key_at, place};
-use super::{FROM, ID, LANG, Root, SPREAD, Scope, Span, TO, TYPE, XMLNS};
+use super::{LANG, Root, SPREAD, Scope, Span, XMLNS};
 
 /// Steps through the elements of a text.
 pub(super) struct Quick<'a> {
@@ -35,7 +35,7 @@ struct Name {
 }
 
 /// How a start tag ends.
-enum Tag {
+enum Start {
     Open(Name),
     Empty(Name),
 }
@@ -82,49 +82,28 @@ impl<'a> Quick<'a> {
 
     #[inline(always)]
     fn plain(&mut self, marks: &mut Marks<'a>, scope: &Scope) -> Option<Root<'a>> {
-        let (start, mut attributes) = (self.at, 0);
-        let [mut from, mut to, mut id, mut kind, mut lang] = [None; 5];
+        let start = self.at;
         if marks.next()? != start {
             return None;
         }
+        let mut root = Root::new(self.text, scope.default_namespace().into());
         let (tag, mut end) = start_tag(marks, start, |attribute| {
-            let target = match attribute.name.key {
-                FROM => &mut from,
-                TO => &mut to,
-                ID => &mut id,
-                TYPE => &mut kind,
-                LANG => &mut lang,
-                XMLNS => return None,
-                _ => &mut None,
-            };
-            *target = Some(Span::new(place(attribute.value.0), place(attribute.value.1)));
-            attributes += 1;
-            Some(())
+            let (from, to) = attribute.value;
+            root.put(attribute.name.key, Span::new(place(from), place(to)));
+            root.attributes += 1;
+            (attribute.name.key != XMLNS).then_some(())
         })?;
         let name = match tag {
-            Tag::Open(name) => {
+            Start::Open(name) => {
                 end = self.content(marks, name)?;
                 name
             }
-            Tag::Empty(name) => name,
+            Start::Empty(name) => name,
         };
-        self.at = end;
-        Some(Root {
-            text: self.text,
-            namespace: scope.default_namespace().into(),
-            name: self.text.get(name.start..name.start + name.length)?,
-            prefixed: false,
-            span: Span::new(place(start), place(self.at)),
-            name_end: name.start + name.length,
-            from,
-            to,
-            id,
-            kind,
-            lang,
-            xmlns: None,
-            inherited: 0,
-            attributes,
-        })
+        (root.span, self.at) = (Span::new(place(start), place(end)), end);
+        root.name_end = name.start + name.length;
+        root.name = self.text.get(name.start..root.name_end)?;
+        Some(root)
     }
 
     /// Steps over the content of an element and its end tag, to the place behind.
@@ -150,12 +129,12 @@ impl<'a> Quick<'a> {
                         (attribute.name.key != XMLNS || is_plain_namespace(bytes, attribute.value)).then_some(())
                     })?;
                     match tag {
-                        Tag::Open(name) if self.open.len() < DEPTH => {
+                        Start::Open(name) if self.open.len() < DEPTH => {
                             self.open.push(innermost);
                             innermost = name;
                         }
-                        Tag::Open(_) => return None,
-                        Tag::Empty(_) => {}
+                        Start::Open(_) => return None,
+                        Start::Empty(_) => {}
                     }
                 }
                 (b'\'' | b'"', _) => {}
@@ -173,7 +152,7 @@ fn start_tag(
     marks: &mut Marks<'_>,
     start: usize,
     mut each: impl FnMut(Attribute) -> Option<()>,
-) -> Option<(Tag, usize)> {
+) -> Option<(Start, usize)> {
     let bytes = marks.bytes;
     let name = Name::at(bytes, start + 1)?;
     let (mut at, mut seen, mut count) = (start + 1 + name.length, 0_u64, 0);
@@ -197,11 +176,11 @@ fn start_tag(
                 at = end + 1;
             }
             b'>' => {
-                return (marks.next()? == at).then_some((Tag::Open(name), at + 1));
+                return (marks.next()? == at).then_some((Start::Open(name), at + 1));
             }
             b'/' => {
                 let is_empty = marks.next()? == at + 1 && bytes[at + 1] == b'>';
-                return is_empty.then_some((Tag::Empty(name), at + 2));
+                return is_empty.then_some((Start::Empty(name), at + 2));
             }
             _ => return None,
         }
