@@ -48,7 +48,7 @@ struct Queue<O> {
     open: bool,
     in_ring: bool,
     /// A control element that must not overtake the stanzas before it.
-    last: Option<Bytes>,
+    last: Option<Box<Bytes>>,
 }
 
 /// See the module.
@@ -57,6 +57,8 @@ pub struct Mux<O = ()> {
     control: VecDeque<Bytes>,
     control_bytes: usize,
     queues: Vec<Queue<O>>,
+    /// The memory of a queue that was emptied, for the next one that fills: an empty queue keeps none.
+    spare: VecDeque<Parcel<O>>,
     ring: VecDeque<Slot>,
     bytes: usize,
     pair_limit: usize,
@@ -99,6 +101,7 @@ impl<O> Mux<O> {
             control: VecDeque::new(),
             control_bytes: 0,
             queues: Vec::new(),
+            spare: VecDeque::new(),
             ring: VecDeque::new(),
             bytes: 0,
             pair_limit,
@@ -172,8 +175,8 @@ impl<O> Mux<O> {
         if queue.parcels.is_empty() || !queue.open {
             self.close(slot);
             self.control(element);
-        } else if let Some(before) = queue.last.replace(element) {
-            self.control(before);
+        } else if let Some(before) = queue.last.replace(Box::new(element)) {
+            self.control(*before);
         }
     }
 
@@ -189,6 +192,9 @@ impl<O> Mux<O> {
         let is_full = queue.bytes + cost > self.pair_limit || self.bytes + cost > self.total_limit;
         if is_full && !broken::has(Fault::NoBound) {
             return Err(QueueFull(parcel));
+        }
+        if queue.parcels.capacity() == 0 {
+            queue.parcels = std::mem::take(&mut self.spare);
         }
         queue.parcels.push_back(parcel);
         self.next_seq += 1;
@@ -242,7 +248,7 @@ impl<O> Mux<O> {
     /// What waits will not go out before the last control element after all.
     fn release_last(&mut self, slot: Slot) {
         if let Some(last) = self.queues[slot as usize].last.take() {
-            self.control(last);
+            self.control(*last);
         }
     }
 
@@ -264,7 +270,7 @@ impl<O> Mux<O> {
         let queue = &mut self.queues[slot as usize];
         self.bytes -= queue.bytes;
         queue.bytes = 0;
-        queue.parcels.drain(..).collect()
+        std::mem::take(&mut queue.parcels).into()
     }
 
     /// Takes what was never written of what waits for a pair.
@@ -375,6 +381,10 @@ impl<O> Mux<O> {
             each(slot, parcel);
         }
         if queue.parcels.is_empty() {
+            let empty = std::mem::take(&mut queue.parcels);
+            if empty.capacity() > self.spare.capacity() {
+                self.spare = empty;
+            }
             queue.credit = 0;
             if let Some(last) = queue.last.take() {
                 out.extend_from_slice(&last);

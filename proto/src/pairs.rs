@@ -1,6 +1,6 @@
 //! The pairs of one link: what is left of a pair when its actor is parked.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use crate::activation::Proven;
@@ -169,8 +169,11 @@ pub struct Pairs {
     records: Vec<PairRecord>,
     by_name: HashMap<Pair, Slot>,
     by_aid: HashMap<Aid, Slot>,
-    /// A peer may hold one domain after the other: that must not cost a look at every pair.
-    by_remote: BTreeSet<(Name, Slot)>,
+    /// The slots of each domain of the peer's, in order. A peer may hold one domain after the other: that must not
+    /// cost a look at every pair.
+    by_remote: HashMap<Name, Vec<Slot>>,
+    /// How many pairs each of our domains has. All of them share one copy of the name.
+    locals: HashMap<Name, usize>,
 }
 
 /// Activations that can be resumed, by their resumption id.
@@ -192,18 +195,44 @@ impl Pairs {
     /// Adds a pair in `slot`, which is the next.
     pub fn add(&mut self, slot: Slot, pair: Pair) {
         debug_assert_eq!(slot as usize, self.records.len(), "slots are given out in order");
-        self.by_name.insert(pair.clone(), slot);
-        self.by_remote.insert((pair.remote.clone(), slot));
+        let pair = self.enter(slot, &pair);
         self.records.push(PairRecord::new(pair));
+    }
+
+    /// Remembers where the pair is; the pair, with names that are shared.
+    fn enter(&mut self, slot: Slot, pair: &Pair) -> Pair {
+        let local = self.locals.get_key_value(&pair.local).map_or(&pair.local, |(name, _)| name).clone();
+        let remote = self.by_remote.get_key_value(&pair.remote).map_or(&pair.remote, |(name, _)| name).clone();
+        *self.locals.entry(local.clone()).or_default() += 1;
+        let slots = self.by_remote.entry(remote.clone()).or_default();
+        slots.insert(slots.partition_point(|other| *other < slot), slot);
+        let pair = Pair { local, remote };
+        self.by_name.insert(pair.clone(), slot);
+        pair
+    }
+
+    fn leave(&mut self, slot: Slot, pair: &Pair) {
+        self.by_name.remove(pair);
+        if let Some(count) = self.locals.get_mut(&pair.local) {
+            *count -= 1;
+            if *count == 0 {
+                self.locals.remove(&pair.local);
+            }
+        }
+        if let Some(slots) = self.by_remote.get_mut(&pair.remote) {
+            slots.retain(|other| *other != slot);
+            if slots.is_empty() {
+                self.by_remote.remove(&pair.remote);
+            }
+        }
     }
 
     /// Gives the slot of a record that is not needed any more to another pair.
     pub(crate) fn replace(&mut self, slot: Slot, pair: Pair) {
-        let before = std::mem::replace(&mut self.records[slot as usize], PairRecord::new(pair.clone()));
-        self.by_name.remove(&before.pair);
-        self.by_remote.remove(&(before.pair.remote, slot));
-        self.by_remote.insert((pair.remote.clone(), slot));
-        self.by_name.insert(pair, slot);
+        let before = self.records[slot as usize].pair.clone();
+        self.leave(slot, &before);
+        let pair = self.enter(slot, &pair);
+        self.records[slot as usize] = PairRecord::new(pair);
     }
 
     /// Remembers that `aid` belongs to `slot`.
@@ -246,8 +275,8 @@ impl Pairs {
 
     /// The records of all pairs with `domain`, the peer's, with their slots.
     pub(crate) fn with_remote<'a>(&'a self, domain: &Name) -> impl Iterator<Item = (Slot, &'a PairRecord)> + use<'a> {
-        let all = (domain.clone(), Slot::MIN)..=(domain.clone(), Slot::MAX);
-        self.by_remote.range(all).map(|(_, slot)| (*slot, self.get(*slot)))
+        let slots = self.by_remote.get(domain).map(Vec::as_slice).unwrap_or_default();
+        slots.iter().map(|slot| (*slot, self.get(*slot)))
     }
 
     /// All records with their slots.
@@ -290,5 +319,7 @@ mod tests {
         assert_eq!(slots(&pairs, "x.lit"), [2]);
         assert_eq!(slots(&pairs, "z.lit"), [0]);
         assert_eq!(slots(&pairs, "xx.lit"), [0; 0]);
+        let names = [&pairs.get(0).pair.local, &pairs.get(1).pair.local].map(|name| name.as_str().as_ptr());
+        assert_eq!(names[0], names[1], "one copy of a name");
     }
 }
