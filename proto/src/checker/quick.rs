@@ -83,7 +83,7 @@ impl<'a> Quick<'a> {
     #[inline(always)]
     fn plain(&mut self, marks: &mut Marks<'a>, scope: &Scope) -> Option<Root<'a>> {
         let start = self.at;
-        if marks.next()? != start {
+        if marks.next()? != start || marks.bytes[start] != b'<' {
             return None;
         }
         let mut root = Root::new(self.text, scope.default_namespace().into());
@@ -116,10 +116,10 @@ impl<'a> Quick<'a> {
             match (bytes[mark], bytes.get(mark + 1)?) {
                 (b'<', b'/') => {
                     let name = mark + 2;
-                    if !innermost.is_at(bytes, name) || marks.next()? != name + innermost.length {
+                    let end = name + innermost.length + 1;
+                    if !innermost.is_at(bytes, name) || marks.next()? != end - 1 || bytes[end - 1] != b'>' {
                         return None;
                     }
-                    let end = name + innermost.length + 1;
                     let Some(outer) = self.open.pop() else { return (declarations <= DECLARATIONS).then_some(end) };
                     innermost = outer;
                 }

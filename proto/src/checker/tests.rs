@@ -44,7 +44,18 @@ fn tags_are_well_formed() {
     for text in ["<a b/>", "<a b=c/>", "<a b=='c'/>", "<a b='c'd='e'/>", "<a /b='c'/>", "<a//>", "<a/ >", "<a 'b'/>"] {
         assert!(matches!(fault(text), Some(Malformed::Tag | Malformed::Name)), "{text}");
     }
-    for text in ["<a></b>", "<a></a b='c'>", "<a></ a>", "<a></ab>", "<ab></a>", "<s:a xmlns:s='s'></a>"] {
+    for text in [
+        "<a></b>",
+        "<a></a'>",
+        "<a></a\">",
+        "<a></a<>",
+        "<a></a&>",
+        "<a></a b='c'>",
+        "<a></ a>",
+        "<a></ab>",
+        "<ab></a>",
+        "<s:a xmlns:s='s'></a>",
+    ] {
         assert_eq!(fault(text), Some(Malformed::EndTag), "{text}");
     }
     for text in ["< a/>", "<>", "<1/>", "<-a/>", "<:a/>", "<a:/>", "<a:b:c/>", "<a:1/>", "<a 1='b'/>", "</a>"] {
@@ -169,4 +180,51 @@ fn a_head_is_a_start_tag_alone() {
     assert_eq!(check_head(b"<a></a>", &Scope::SERVER), Err(Malformed::Surroundings));
     assert_eq!(check_head(b"<p:a>", &Scope::SERVER), Err(Malformed::UnboundPrefix));
     assert_eq!(check_head(b"<a", &Scope::SERVER), Err(Malformed::Incomplete));
+}
+
+/// What is read in the short way is what the checker reads.
+#[test]
+fn what_is_plain_is_read_alike() {
+    let head = "<message from='a@a.lit' to=\"b.lit/x\" id='1' type='chat' xml:lang='pt' n='>'>";
+    for rest in [
+        "</message>",
+        "<body>it's \"b\" &amp; c &gt; d</body></message>",
+        "<a/><b c='d'/><e><f xmlns='urn:f'></f></e></message>",
+        "<a\n/></message>",
+        "<p:a xmlns:p='urn:p'/></message>",
+        "</message'>",
+        "</message\">",
+        "</message<>",
+        "</messages>",
+        "<a></a'></message>",
+        "<a'/></message>",
+        "<a b='c'd='e'/></message>",
+        "<a b='c' b='d'/></message>",
+        "<a b='&lt;'/></message>",
+        "<a b='<'/></message>",
+        "<a xmlns='http://www.w3.org/2000/xmlns/'/></message>",
+        "<a xmlns='u v'/></message>",
+        "<xml:a xml:b=''/></message>",
+        "]]></message>",
+        "&nbsp;</message>",
+        "<![CDATA[<]]></message>",
+        "<!-- --></message>",
+        "<?a?></message>",
+    ] {
+        for (before, after) in ["<", "'", "\"", "&", ">"].map(|mark| (mark, &head[1..])) {
+            let text = format!("{before}{after}{rest}");
+            let plain = Quick::new(&text).element(&Scope::SERVER);
+            assert!(plain.is_none() || before == "<", "{text}");
+        }
+        let text = format!("{head}{rest}");
+        for scope in [&Scope::SERVER, &Scope::COMPONENT] {
+            let checked = check(text.as_bytes(), scope);
+            assert_eq!(Elements::new(text.as_bytes(), scope).next_root(), checked.clone().ok(), "{text}");
+            if let Some(root) = Quick::new(&text).element(scope) {
+                assert_eq!(Ok(root), checked, "{text}");
+            }
+        }
+    }
+    let plain = format!("{head}<body>it's \"b\" &amp; c &gt; d</body><a/><e><f xmlns='urn:f'></f></e></message>");
+    assert!(Quick::new(&plain).element(&Scope::SERVER).is_some());
 }

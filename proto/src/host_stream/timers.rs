@@ -31,14 +31,21 @@ pub(super) enum Timer {
 /// At most one time-out of each kind for a pair, so that no peer can pile them up.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
-    due: BTreeSet<(Instant, Slot, Timer)>,
-    set: HashMap<(Slot, Timer), Instant>,
+    due: BTreeSet<(Offset, Slot, Timer)>,
+    set: HashMap<(Slot, Timer), Offset>,
+    /// What the offsets begin with.
+    origin: Option<Instant>,
 }
+
+/// Nanoseconds from the origin: half of an instant, of which a million pairs have two million.
+type Offset = i64;
 
 impl Timers {
     /// Sets a time-out, in place of the one that was set before.
     pub(super) fn set(&mut self, at: Instant, slot: Slot, timer: Timer) {
         self.clear(slot, timer);
+        let origin = *self.origin.get_or_insert(at);
+        let at = offset(origin, at);
         self.set.insert((slot, timer), at);
         self.due.insert((at, slot, timer));
     }
@@ -54,7 +61,8 @@ impl Timers {
     }
 
     pub(super) fn first(&self) -> Option<Instant> {
-        self.due.first().map(|(at, ..)| *at)
+        let (at, ..) = self.due.first()?;
+        instant(self.origin?, *at)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -62,10 +70,24 @@ impl Timers {
     }
 
     fn pop_due(&mut self, now: Instant) -> Option<(Slot, Timer)> {
+        let now = offset(self.origin?, now);
         let (_, slot, timer) = self.due.first().copied().filter(|(at, ..)| *at <= now)?;
         self.clear(slot, timer);
         Some((slot, timer))
     }
+}
+
+fn offset(origin: Instant, at: Instant) -> Offset {
+    let nanoseconds = |length: Duration| Offset::try_from(length.as_nanos()).unwrap_or(Offset::MAX);
+    match at.checked_duration_since(origin) {
+        Some(after) => nanoseconds(after),
+        None => -nanoseconds(origin.duration_since(at)),
+    }
+}
+
+fn instant(origin: Instant, at: Offset) -> Option<Instant> {
+    let length = Duration::from_nanos(at.unsigned_abs());
+    if at < 0 { origin.checked_sub(length) } else { origin.checked_add(length) }
 }
 
 impl HostStream {
