@@ -41,7 +41,8 @@ pub struct LinkHandle {
 impl LinkHandle {
     /// Hands stanzas over; gives them back where there is no room. Where there is no actor any more,
     /// the Router finds another way.
-    pub(crate) fn send(&self, stanzas: Batch<Slot>, limits: &Limits) -> Result<(), Batch<Slot>> {
+    pub(crate) fn send(&self, mut stanzas: Batch<Slot>, limits: &Limits) -> Result<(), Batch<Slot>> {
+        stanzas.shrink();
         let bytes = stanzas.as_bytes().len();
         if self.gauge.bytes() + bytes > limits.host_queue_bytes {
             return Err(stanzas);

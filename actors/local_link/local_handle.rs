@@ -37,7 +37,8 @@ impl LocalHandle {
     }
 
     /// Hands stanzas over; gives them back where there is no room or no actor.
-    pub fn deliver(&self, deliver: Deliver) -> Result<(), Batch<u64>> {
+    pub fn deliver(&self, mut deliver: Deliver) -> Result<(), Batch<u64>> {
+        deliver.stanzas.shrink();
         let bytes = deliver.bytes();
         if self.gauge.bytes() + bytes > LOCAL_QUEUE_BYTES {
             return Err(deliver.stanzas);

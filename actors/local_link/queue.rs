@@ -27,7 +27,7 @@ impl LocalLink {
             self.stanzas_out += stanzas.len() as u64;
             return self.send_to_server(stream, &from, &stanzas);
         }
-        let mut waiting = Waiting { since: now, tries: 0, from, stanzas };
+        let waiting = Waiting { since: now, tries: 0, from, stanzas };
         if let Some(link) = &self.link {
             let mut out = link.out.borrow_mut();
             out.bytes += waiting.cost();
@@ -37,7 +37,6 @@ impl LocalLink {
             link.wake.notify_one();
             return;
         }
-        waiting.stanzas.shrink();
         self.waiting_bytes += waiting.cost();
         self.waiting.push_back(waiting);
         self.gauge.queued_is(self.waiting_bytes);

@@ -47,11 +47,10 @@ impl Unread {
     }
 
     /// The stanzas of one message were written.
-    pub(super) fn wrote(&mut self, mut stanzas: Waiting) {
+    pub(super) fn wrote(&mut self, stanzas: Waiting) {
         if !self.answers {
             return;
         }
-        stanzas.stanzas.shrink();
         self.bytes += stanzas.cost();
         self.stanzas += stanzas.stanzas.len();
         self.written.push_back(stanzas);

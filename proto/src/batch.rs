@@ -72,10 +72,11 @@ impl<T: Copy> Batch<T> {
         self.iter().map(|(mark, stanza)| (mark, Bytes::copy_from_slice(stanza)))
     }
 
-    /// Memory that it does not use is given back, where that is much: it is to wait.
+    /// Gives back the memory that it does not use, where that is much: it may have to wait.
     pub fn shrink(&mut self) {
         if self.bytes.capacity() > 2 * self.bytes.len() {
             self.bytes.shrink_to_fit();
+            self.marks.shrink_to_fit();
         }
     }
 }
@@ -101,7 +102,15 @@ mod tests {
         assert_eq!((batch.len(), batch.last(), batch.as_bytes()), (2, Some(9), &b"<iq/><message/>"[..]));
         assert_eq!(batch.iter().collect::<Vec<_>>(), [(7, &b"<iq/>"[..]), (9, b"<message/>")]);
         assert_eq!(batch.copies().collect::<Batch<_>>(), batch);
+    }
+
+    /// Bounds count stanzas, not the room that a batch had for others.
+    #[test]
+    fn what_waits_takes_no_more_than_twice_its_bytes() {
+        let mut batch = Batch::with_capacity(64 << 10);
+        batch.push(7, b"<iq/>");
         batch.shrink();
+        assert!(batch.bytes.capacity() <= 10 && batch.marks.capacity() <= 2);
         assert_eq!(batch.iter().next(), Some((7, &b"<iq/>"[..])));
     }
 }
