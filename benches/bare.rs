@@ -4,7 +4,7 @@
 //! Whoever meets a domain for the first time also checks its chain and the signature of its KEM key, which its
 //! own host has made and signed.
 
-use std::fs;
+use std::path::Path;
 use std::slice;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use heteronym_net::keys::{DomainKey, FileKey, KemKey, seal_kem, seal_oaep, verif
 use heteronym_net::trust::Roots;
 
 use crate::Failure;
+use crate::cost;
 use crate::ground::Ground;
 
 /// Bytes of a message that is signed: a request with names, fingerprints and ciphertext.
@@ -89,7 +90,8 @@ fn repeat(mut call: impl FnMut() -> Result<(), Failure>) -> Result<f64, Failure>
 
 /// CPU-seconds of this thread.
 fn on_cpu() -> Result<f64, Failure> {
-    let text = fs::read_to_string("/proc/thread-self/schedstat")?;
-    let nanoseconds = text.split_whitespace().next().ok_or("an empty schedstat")?.parse::<u64>()?;
-    Ok(nanoseconds as f64 / 1e9)
+    match cost::on_cpu(Path::new("/proc/thread-self"))? {
+        0 => Err("the kernel does not count the time of threads".into()),
+        nanoseconds => Ok(nanoseconds as f64 / 1e9),
+    }
 }

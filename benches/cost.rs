@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use procfs::net::{TcpState, tcp, tcp6};
+use procfs::net::{TcpNetEntry, TcpState, tcp, tcp6};
 use procfs::process::Process;
 
 use crate::Failure;
@@ -137,8 +137,8 @@ fn ended<T>(read: io::Result<T>) -> io::Result<Option<T>> {
 /// No such process.
 const ESRCH: i32 = 3;
 
-/// The first number of `schedstat`; where the kernel has none, 0, and ticks are what counts.
-fn on_cpu(task: &std::path::Path) -> io::Result<u64> {
+/// Nanoseconds of a thread: the first number of `schedstat`; where the kernel has none, 0, and ticks are what counts.
+pub(crate) fn on_cpu(task: &std::path::Path) -> io::Result<u64> {
     match fs::read_to_string(task.join("schedstat")) {
         Ok(text) => Ok(text.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(0)),
         Err(error) if error.kind() == io::ErrorKind::NotFound && task.exists() => Ok(0),
@@ -196,15 +196,20 @@ impl Cost {
 /// # Errors
 /// Where there is no `/proc/net/tcp`.
 pub fn connections(ports: &[u16]) -> Result<usize, Failure> {
-    let entries = tcp()?.into_iter().chain(tcp6().unwrap_or_default());
     let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
-    let ends = entries.filter(|entry| entry.state == TcpState::Established).map(|entry| {
+    let ends = sockets(TcpState::Established)?.map(|entry| {
         let (one, two) = (canonical(entry.local_address), canonical(entry.remote_address));
         // Both ends are on this machine, so each connection is there twice.
         if one < two { (one, two) } else { (two, one) }
     });
     let between = ends.filter(|(one, two)| ports.contains(&one.port()) || ports.contains(&two.port()));
     Ok(between.collect::<HashSet<_>>().len())
+}
+
+/// The TCP sockets of this machine in one state.
+pub(crate) fn sockets(state: TcpState) -> Result<impl Iterator<Item = TcpNetEntry>, Failure> {
+    let all = tcp()?.into_iter().chain(tcp6().unwrap_or_default());
+    Ok(all.filter(move |entry| entry.state == state))
 }
 
 #[cfg(test)]

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use crate::Failure;
 use crate::admin::Admin;
+use crate::cost::Meter;
 use crate::drive::Load;
-use crate::ground::Ground;
+use crate::ground::{Ground, Plan};
 use crate::progress::Bar;
-use crate::subjects::heteronym::Routers;
+use crate::subject::Subject;
+use crate::subjects::heteronym::{Heteronym, Routers};
 
 pub mod activate;
 pub mod idle;
@@ -22,20 +24,31 @@ const BYTES: usize = 200;
 /// How long a router may take to count what has happened.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The pairs of two routers, of which one is active.
+/// The limits that subjects have raised for it.
+fn raised(subjects: &[Box<dyn Subject>]) -> Vec<(String, String)> {
+    subjects.iter().flat_map(|subject| subject.raised()).collect()
+}
+
+/// The pairs of two routers, of which one is active at first. What is above ends before what is below it.
 struct ActivePairs {
     load: Load,
     admin: [Admin; 2],
-}
-
-/// Attaches to both routers for `count` pairs, and makes the first of them active: the link is up.
-fn active_pairs(ground: &Ground, routers: &Routers, count: usize) -> Result<ActivePairs, Failure> {
-    let mut load = Load::attach(&routers.running, ground, count, BYTES)?;
-    load.send_over(&[0], 1, &Bar::hidden())?;
-    Ok(ActivePairs { load, admin: routers.admin.map(Admin::new) })
+    meter: Meter,
+    _routers: Routers,
+    ground: Ground,
 }
 
 impl ActivePairs {
+    /// Starts both routers, attaches to them for `count` pairs, and makes the first of them active: the link is up.
+    fn of(subject: &Heteronym, plan: &Plan, count: usize) -> Result<Self, Failure> {
+        let ground = Ground::prepare(plan)?;
+        let routers = subject.routers(&ground)?;
+        let mut load = Load::attach(&routers.running, &ground, count, BYTES)?;
+        load.send_over(&[0], 1, &Bar::hidden())?;
+        let meter = Meter::new(&routers.running.processes);
+        Ok(Self { load, admin: routers.admin.map(Admin::new), meter, _routers: routers, ground })
+    }
+
     /// A stanza over each: all are active then, on both sides, which the routers are asked. How long the stanzas took.
     fn activate(&mut self) -> Result<Duration, Failure> {
         let pairs = self.load.pairs();

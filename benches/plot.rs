@@ -262,16 +262,7 @@ mod tests {
     ];
 
     fn report(pairs: &[usize]) -> Report {
-        let mut report = Report {
-            mode: "load",
-            settings: json!({}),
-            raised: Vec::new(),
-            columns: COLUMNS,
-            median: Median::By(0),
-            reference: "relay".into(),
-            series: Vec::new(),
-            notes: Vec::new(),
-        };
+        let mut report = Report { reference: "relay".into(), ..Report::new("load", json!({}), COLUMNS, Median::By(0)) };
         for pairs in pairs {
             report.add("relay", *pairs, vec![0.3, 4_600_000.0]);
             report.add("heteronym", *pairs, vec![1.5, 2_000_000.0]);

@@ -71,6 +71,13 @@ pub struct Report {
     pub notes: Vec<String>,
 }
 
+impl Column {
+    /// A figure that is not compared.
+    pub(crate) const fn plain(key: &'static str, title: &'static str, digits: usize) -> Self {
+        Self { key, title, digits, compare: Compare::Not }
+    }
+}
+
 impl Series {
     fn median(&self, by: Median) -> Vec<f64> {
         let middle = |mut values: Vec<f64>| {
@@ -92,6 +99,13 @@ impl Series {
 }
 
 impl Report {
+    /// Without figures, limits that were raised, and a reference.
+    #[must_use]
+    pub fn new(mode: &'static str, settings: Value, columns: &'static [Column], median: Median) -> Self {
+        let (raised, reference, series, notes) = (Vec::new(), String::new(), Vec::new(), Vec::new());
+        Self { mode, settings, raised, columns, median, reference, series, notes }
+    }
+
     /// Adds a round's figures to their series.
     pub fn add(&mut self, subject: &str, pairs: usize, round: Vec<f64>) {
         match self.series.iter_mut().find(|series| series.subject == subject && series.pairs == pairs) {
@@ -259,14 +273,10 @@ mod tests {
 
     fn report(median: Median) -> Report {
         let mut report = Report {
-            mode: "load",
-            settings: json!({ "bytes": 200 }),
             raised: vec![("activations_per_second".into(), "9".into())],
-            columns: COLUMNS,
-            median,
             reference: "relay".into(),
-            series: Vec::new(),
             notes: vec!["a note".into()],
+            ..Report::new("load", json!({ "bytes": 200 }), COLUMNS, median)
         };
         for (subject, rounds) in [("relay", [1.0, 3.0, 2.0]), ("heteronym", [6.0, 4.0, 5.0])] {
             rounds.iter().for_each(|cpu| report.add(subject, 1, vec![*cpu, 10.0 - cpu, f64::NAN]));

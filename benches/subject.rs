@@ -10,6 +10,7 @@ use heteronym_net::clock::Now;
 use procfs::net::TcpState;
 
 use crate::Failure;
+use crate::cost::sockets;
 use crate::ground::Ground;
 
 /// How long a subject may take to start.
@@ -133,9 +134,7 @@ impl Drop for Children {
 
 /// As the operating system sees it: nobody is dialled for it.
 fn all_listening(ports: &[u16]) -> Result<bool, Failure> {
-    let tables = procfs::net::tcp()?.into_iter().chain(procfs::net::tcp6().unwrap_or_default());
-    let open: Vec<u16> =
-        tables.filter(|entry| entry.state == TcpState::Listen).map(|entry| entry.local_address.port()).collect();
+    let open: Vec<u16> = sockets(TcpState::Listen)?.map(|entry| entry.local_address.port()).collect();
     Ok(ports.iter().all(|port| open.contains(port)))
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use heteronym::demo::authority::{KeyKind, KeyUsage};
 use serde_json::json;
 
+use super::{BYTES, raised};
 use crate::Failure;
 use crate::bare;
 use crate::cost::Meter;
@@ -12,35 +13,29 @@ use crate::drive::Load;
 use crate::ground::{Ground, Plan, side};
 use crate::line::Key;
 use crate::progress::Bar;
-use crate::report::{Column, Compare, Median, Report};
+use crate::report::{Column, Median, Report};
 use crate::subject::Subject;
 
-/// Bytes of a stanza.
-const BYTES: usize = 200;
 /// Stanzas over pairs that are active already, to compare with.
 const ACTIVE: usize = 20;
 
-const fn column(key: &'static str, title: &'static str, digits: usize) -> Column {
-    Column { key, title, digits, compare: Compare::Not }
-}
-
 const COSTS: &[Column] = &[
-    column("fresh_pairs_per_second", "fresh pairs/s", 0),
-    column("cpu_milliseconds_per_pair", "CPU-ms per pair", 3),
-    column("bare_milliseconds_per_pair", "bare operations", 3),
-    column("times_bare", "times that", 2),
-    column("cpu_milliseconds_with_identities", "with new domains", 3),
-    column("bare_milliseconds_with_identities", "bare operations", 3),
+    Column::plain("fresh_pairs_per_second", "fresh pairs/s", 0),
+    Column::plain("cpu_milliseconds_per_pair", "CPU-ms per pair", 3),
+    Column::plain("bare_milliseconds_per_pair", "bare operations", 3),
+    Column::plain("times_bare", "times that", 2),
+    Column::plain("cpu_milliseconds_with_identities", "with new domains", 3),
+    Column::plain("bare_milliseconds_with_identities", "bare operations", 3),
 ];
 
 const FIRST_STANZAS: &[Column] = &[
-    column("active_p50_ms", "active pair p50 ms", 1),
-    column("known_p50_ms", "known domains p50 ms", 1),
-    column("known_max_ms", "max", 1),
-    column("known_p50_rtts", "p50 in RTTs", 2),
-    column("new_p50_ms", "new domains p50 ms", 1),
-    column("new_max_ms", "max", 1),
-    column("new_p50_rtts", "p50 in RTTs", 2),
+    Column::plain("active_p50_ms", "active pair p50 ms", 1),
+    Column::plain("known_p50_ms", "known domains p50 ms", 1),
+    Column::plain("known_max_ms", "max", 1),
+    Column::plain("known_p50_rtts", "p50 in RTTs", 2),
+    Column::plain("new_p50_ms", "new domains p50 ms", 1),
+    Column::plain("new_max_ms", "max", 1),
+    Column::plain("new_p50_rtts", "p50 in RTTs", 2),
 ];
 
 /// What to do.
@@ -85,16 +80,9 @@ pub fn run(options: &Options, subjects: &[Box<dyn Subject>]) -> Result<Report, F
     let keys: Vec<&str> = options.keys.iter().map(|key| name(*key)).collect();
     let (window, rtt) = (options.rtt.is_none().then_some(options.window), options.rtt.map(|rtt| rtt.as_secs_f64()));
     let (pairs, rounds) = (options.pairs, options.rounds);
-    let mut report = Report {
-        mode: "activate",
-        settings: json!({ "pairs": pairs, "keys": keys, "window": window, "rtt_seconds": rtt, "rounds": rounds }),
-        raised: subjects.iter().flat_map(|subject| subject.raised()).collect(),
-        columns: if options.rtt.is_some() { FIRST_STANZAS } else { COSTS },
-        median: Median::Each,
-        reference: String::new(),
-        series: Vec::new(),
-        notes: Vec::new(),
-    };
+    let settings = json!({ "pairs": pairs, "keys": keys, "window": window, "rtt_seconds": rtt, "rounds": rounds });
+    let columns = if options.rtt.is_some() { FIRST_STANZAS } else { COSTS };
+    let mut report = Report { raised: raised(subjects), ..Report::new("activate", settings, columns, Median::Each) };
     for key in &options.keys {
         let ground = Ground::prepare(&plan(options, *key))?;
         for round in 0..options.rounds {

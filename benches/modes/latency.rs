@@ -3,14 +3,14 @@
 use hdrhistogram::Histogram;
 use serde_json::json;
 
-use super::load::{self, ACTIVATED_AT_ONCE, Options, reference};
+use super::load::{self, Options};
 use crate::Failure;
 use crate::drive::draw::Draw;
 use crate::drive::{Load, Pace, Until, Way};
 use crate::ground::Ground;
 use crate::progress::Bar;
 use crate::report::{Column, Compare, Median, Report};
-use crate::subject::Subject;
+use crate::subject::{Running, Subject};
 
 /// Round trips a second: low load.
 const ROUND_TRIPS: f64 = 100.0;
@@ -39,41 +39,18 @@ const COLUMNS: &[Column] = &[
 /// # Errors
 /// As [`load::run`].
 pub fn run(options: &Options, subjects: &[Box<dyn Subject>], ground: Option<Ground>) -> Result<Report, Failure> {
-    let ground = load::grounds(&options.pairs, ground)?;
     let mut settings = options.settings();
     settings["round_trips_per_second"] = json!(ROUND_TRIPS);
-    let mut report = Report {
-        mode: "latency",
-        settings,
-        raised: subjects.iter().flat_map(|subject| subject.raised()).collect(),
-        columns: COLUMNS,
-        median: Median::Each,
-        reference: reference(subjects),
-        series: Vec::new(),
-        notes: Vec::new(),
-    };
-    for round in 0..options.rounds {
-        for pairs in &options.pairs {
-            for subject in subjects {
-                let what = format!("round {}, {pairs} pairs, {}", round + 1, subject.name());
-                let figures = measure(subject.as_ref(), &ground, *pairs, options, &what);
-                report.add(subject.name(), *pairs, figures.map_err(|error| format!("{what}: {error}"))?);
-            }
-        }
-    }
-    Ok(report)
+    let report = Report::new("latency", settings, COLUMNS, Median::Each);
+    load::in_turns(report, options, subjects, ground, measure)
 }
 
 fn measure(
-    subject: &dyn Subject,
-    ground: &Ground,
+    (_running, mut load): (Running, Load),
     pairs: usize,
     options: &Options,
     what: &str,
 ) -> Result<Vec<f64>, Failure> {
-    let running = subject.start(ground)?;
-    let mut load = Load::attach(&running, ground, pairs, options.bytes)?;
-    load.activate(ACTIVATED_AT_ONCE, &Bar::new(&format!("{what}: activating"), pairs as u64, "pairs"))?;
     let draw = Draw::even(pairs);
     // The first of each direction find nothing warm.
     load.send(&draw, Way::AndBack, Pace::Rate(ROUND_TRIPS), Until::Stanzas(50), &Bar::hidden())?;

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::raised;
 use crate::Failure;
 use crate::cost::{Meter, connections};
 use crate::drive::draw::Draw;
@@ -9,7 +10,7 @@ use crate::drive::{Load, Pace, Until, Way};
 use crate::ground::{Ground, Plan};
 use crate::progress::Bar;
 use crate::report::{Column, Compare, Median, Report, Series};
-use crate::subject::Subject;
+use crate::subject::{Running, Subject};
 
 /// Pairs that become active at once before the load.
 pub(super) const ACTIVATED_AT_ONCE: u64 = 256;
@@ -22,12 +23,12 @@ const WINDOW: (u64, usize) = (4096, 800 << 10);
 const COLUMNS: &[Column] = &[
     Column { key: "cpu_seconds_per_million", title: "CPU-s per million", digits: 2, compare: Compare::Ratio },
     Column { key: "stanzas_per_second", title: "stanzas/s", digits: 0, compare: Compare::Ratio },
-    Column { key: "megabytes_per_second", title: "MB/s", digits: 1, compare: Compare::Not },
+    Column::plain("megabytes_per_second", "MB/s", 1),
     Column { key: "peak_mebibytes", title: "peak MiB", digits: 1, compare: Compare::Ratio },
-    Column { key: "voluntary_switches", title: "waits", digits: 0, compare: Compare::Not },
-    Column { key: "involuntary_switches", title: "preempted", digits: 0, compare: Compare::Not },
-    Column { key: "connections", title: "connections", digits: 0, compare: Compare::Not },
-    Column { key: "harness_cpu_seconds_per_million", title: "load's own CPU-s", digits: 2, compare: Compare::Not },
+    Column::plain("voluntary_switches", "waits", 0),
+    Column::plain("involuntary_switches", "preempted", 0),
+    Column::plain("connections", "connections", 0),
+    Column::plain("harness_cpu_seconds_per_million", "load's own CPU-s", 2),
 ];
 
 /// What to do.
@@ -75,7 +76,7 @@ pub fn window(bytes: usize) -> u64 {
 }
 
 /// Where the subjects stand: on a ground of the harness, or where an operator has put them.
-pub fn grounds(pairs: &[usize], given: Option<Ground>) -> Result<Ground, Failure> {
+fn grounds(pairs: &[usize], given: Option<Ground>) -> Result<Ground, Failure> {
     match given {
         Some(ground) => Ok(ground),
         None => Ground::prepare(&Plan::for_pairs(pairs.iter().copied().max().unwrap_or(1))),
@@ -87,28 +88,49 @@ pub fn grounds(pairs: &[usize], given: Option<Ground>) -> Result<Ground, Failure
 /// # Errors
 /// If a subject does not start, or a stanza is lost, doubled, altered or out of order.
 pub fn run(options: &Options, subjects: &[Box<dyn Subject>], ground: Option<Ground>) -> Result<Report, Failure> {
+    let report = Report::new("load", options.settings(), COLUMNS, Median::By(0));
+    let mut report = in_turns(report, options, subjects, ground, measure)?;
+    report.notes = by_pairs(&report);
+    Ok(report)
+}
+
+/// What measures one subject, attached to for so many pairs, all of them active.
+type Measure = fn((Running, Load), usize, &Options, &str) -> Result<Vec<f64>, Failure>;
+
+/// Fills in what `measure` finds, of all subjects in turns.
+pub(super) fn in_turns(
+    report: Report,
+    options: &Options,
+    subjects: &[Box<dyn Subject>],
+    ground: Option<Ground>,
+    measure: Measure,
+) -> Result<Report, Failure> {
     let ground = grounds(&options.pairs, ground)?;
-    let mut report = Report {
-        mode: "load",
-        settings: options.settings(),
-        raised: subjects.iter().flat_map(|subject| subject.raised()).collect(),
-        columns: COLUMNS,
-        median: Median::By(0),
-        reference: reference(subjects),
-        series: Vec::new(),
-        notes: Vec::new(),
-    };
+    let mut report = Report { raised: raised(subjects), reference: reference(subjects), ..report };
     for round in 0..options.rounds {
         for pairs in &options.pairs {
             for subject in subjects {
                 let what = format!("round {}, {pairs} pairs, {}", round + 1, subject.name());
-                let figures = measure(subject.as_ref(), &ground, *pairs, options, &what);
+                let active = active(subject.as_ref(), &ground, *pairs, options.bytes, &what);
+                let figures = active.and_then(|active| measure(active, *pairs, options, &what));
                 report.add(subject.name(), *pairs, figures.map_err(|error| format!("{what}: {error}"))?);
             }
         }
     }
-    report.notes = by_pairs(&report);
     Ok(report)
+}
+
+fn active(
+    subject: &dyn Subject,
+    ground: &Ground,
+    pairs: usize,
+    bytes: usize,
+    what: &str,
+) -> Result<(Running, Load), Failure> {
+    let running = subject.start(ground)?;
+    let mut load = Load::attach(&running, ground, pairs, bytes)?;
+    load.activate(ACTIVATED_AT_ONCE, &Bar::new(&format!("{what}: activating"), pairs as u64, "pairs"))?;
+    Ok((running, load))
 }
 
 /// What more pairs cost than the fewest, of each subject.
@@ -129,21 +151,17 @@ fn by_pairs(report: &Report) -> Vec<String> {
 }
 
 /// Whom the others are compared with.
-pub(super) fn reference(subjects: &[Box<dyn Subject>]) -> String {
+fn reference(subjects: &[Box<dyn Subject>]) -> String {
     let relay = subjects.iter().find(|subject| subject.name() == "relay");
     relay.or(subjects.first()).map_or("", |subject| subject.name()).to_owned()
 }
 
 fn measure(
-    subject: &dyn Subject,
-    ground: &Ground,
+    (running, mut load): (Running, Load),
     pairs: usize,
     options: &Options,
     what: &str,
 ) -> Result<Vec<f64>, Failure> {
-    let running = subject.start(ground)?;
-    let mut load = Load::attach(&running, ground, pairs, options.bytes)?;
-    load.activate(ACTIVATED_AT_ONCE, &Bar::new(&format!("{what}: activating"), pairs as u64, "pairs"))?;
     let draw = options.draw(pairs);
     let stanzas = match options.until {
         Until::Stanzas(stanzas) => stanzas,

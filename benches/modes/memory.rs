@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::active_pairs;
+use super::ActivePairs;
 use crate::Failure;
 use crate::cost::{Memory, Meter};
-use crate::ground::{Ground, Plan};
-use crate::report::{Column, Compare, Median, Report};
+use crate::ground::Plan;
+use crate::report::{Column, Median, Report};
 use crate::subject::Subject as _;
 use crate::subjects::heteronym::Heteronym;
 
@@ -17,16 +17,12 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Looks, at most.
 const LOOKS: usize = 20;
 
-const fn column(key: &'static str, title: &'static str, digits: usize) -> Column {
-    Column { key, title, digits, compare: Compare::Not }
-}
-
 const COLUMNS: &[Column] = &[
-    column("dialling_bytes_per_pair", "bytes per pair, who dials", 0),
-    column("dialled_bytes_per_pair", "who is dialled", 0),
-    column("dialling_resident_mebibytes", "MiB, who dials", 1),
-    column("dialled_resident_mebibytes", "who is dialled", 1),
-    column("activation_seconds", "activated in s", 1),
+    Column::plain("dialling_bytes_per_pair", "bytes per pair, who dials", 0),
+    Column::plain("dialled_bytes_per_pair", "who is dialled", 0),
+    Column::plain("dialling_resident_mebibytes", "MiB, who dials", 1),
+    Column::plain("dialled_resident_mebibytes", "who is dialled", 1),
+    Column::plain("activation_seconds", "activated in s", 1),
 ];
 
 /// Measures, of each number of pairs.
@@ -35,16 +31,8 @@ const COLUMNS: &[Column] = &[
 /// If the routers do not start, or a pair does not become active.
 pub fn run(pairs: &[usize]) -> Result<Report, Failure> {
     let subject = Heteronym::default();
-    let mut report = Report {
-        mode: "memory",
-        settings: json!({ "pairs": pairs, "key": "p256" }),
-        raised: subject.raised(),
-        columns: COLUMNS,
-        median: Median::Each,
-        reference: String::new(),
-        series: Vec::new(),
-        notes: Vec::new(),
-    };
+    let settings = json!({ "pairs": pairs, "key": "p256" });
+    let mut report = Report { raised: subject.raised(), ..Report::new("memory", settings, COLUMNS, Median::Each) };
     for count in pairs {
         report.add(subject.name(), *count, measure(&subject, *count)?);
     }
@@ -52,13 +40,10 @@ pub fn run(pairs: &[usize]) -> Result<Report, Failure> {
 }
 
 fn measure(subject: &Heteronym, count: usize) -> Result<Vec<f64>, Failure> {
-    let ground = Ground::prepare(&Plan::for_pairs(count))?;
-    let routers = subject.routers(&ground)?;
-    let meter = Meter::new(&routers.running.processes);
-    let mut pairs = active_pairs(&ground, &routers, count)?;
-    let before = settled(&meter)?;
+    let mut pairs = ActivePairs::of(subject, &Plan::for_pairs(count), count)?;
+    let before = settled(&pairs.meter)?;
     let time = pairs.activate()?;
-    let after = settled(&meter)?;
+    let after = settled(&pairs.meter)?;
     let per_pair = |side: usize| (after[side].resident as f64 - before[side].resident as f64) * 1024.0 / count as f64;
     let resident = |side: usize| after[side].resident as f64 / 1024.0;
     Ok(vec![per_pair(0), per_pair(1), resident(0), resident(1), time.as_secs_f64()])

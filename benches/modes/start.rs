@@ -10,7 +10,7 @@ use crate::admin::Admin;
 use crate::cost::Meter;
 use crate::ground::{Ground, Plan};
 use crate::progress::Bar;
-use crate::report::{Column, Compare, Median, Report};
+use crate::report::{Column, Median, Report};
 use crate::subject::Subject as _;
 use crate::subjects::heteronym::Heteronym;
 
@@ -19,14 +19,10 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Between two looks whether it is ready.
 const PAUSE: Duration = Duration::from_millis(2);
 
-const fn column(key: &'static str, title: &'static str, digits: usize) -> Column {
-    Column { key, title, digits, compare: Compare::Not }
-}
-
 const COLUMNS: &[Column] = &[
-    column("seconds_to_ready", "s to ready", 3),
-    column("cpu_seconds", "CPU-s", 3),
-    column("peak_mebibytes", "peak MiB", 1),
+    Column::plain("seconds_to_ready", "s to ready", 3),
+    Column::plain("cpu_seconds", "CPU-s", 3),
+    Column::plain("peak_mebibytes", "peak MiB", 1),
 ];
 
 /// Measures a router with so many domains, each with a certificate on P-256 of its own.
@@ -35,16 +31,9 @@ const COLUMNS: &[Column] = &[
 /// If it does not become ready.
 pub fn run(domains: usize, rounds: usize) -> Result<Report, Failure> {
     let subject = Heteronym::default();
-    let mut report = Report {
-        mode: "start",
-        settings: json!({ "domains": domains, "rounds": rounds, "key": "p256" }),
-        raised: Vec::new(),
-        columns: COLUMNS,
-        median: Median::By(0),
-        reference: String::new(),
-        series: Vec::new(),
-        notes: vec!["in place of pairs: domains".to_owned()],
-    };
+    let settings = json!({ "domains": domains, "rounds": rounds, "key": "p256" });
+    let mut report = Report::new("start", settings, COLUMNS, Median::By(0));
+    report.notes.push("in place of pairs: domains".to_owned());
     let bar = Bar::new("certificates", 0, "");
     let ground = Ground::prepare(&Plan { domains: [domains, 1], ..Plan::for_pairs(1) })?;
     drop(bar);

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use heteronym_net::keys::{DomainKey, FileKey};
 use heteronym_net::tls::{Certificates, HostTls};
@@ -12,12 +11,10 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::Failure;
 use crate::ground::{Ground, HOSTS, free_port};
-use crate::subject::{Attachment, Children, Running, Subject, this_program};
+use crate::subject::{Attachment, Children, Running, Subject, connect_when_up, this_program};
 
 /// As much at once as the router takes.
 const BUFFER: usize = heteronym_net::wire::BATCH;
-/// Attempts to reach the other end, 20 ms apart.
-const ATTEMPTS: u32 = 500;
 /// The first argument of a process that is one end.
 pub const PART: &str = "serve-relay";
 
@@ -58,7 +55,10 @@ pub fn serve(near: bool, certificate: &Path, component: SocketAddr, between: Soc
     let tls = HostTls::new(Arc::new(Certificates::new(name, host)))?;
     actix_rt::System::new().block_on(async move {
         if near {
-            let dialled = dial_when_up(between).await?;
+            let dialled = connect_when_up(between)?;
+            dialled.set_nodelay(true)?;
+            dialled.set_nonblocking(true)?;
+            let dialled = TcpStream::from_std(dialled)?;
             join(component, tls.connect(dialled, HOSTS[1]).await.map_err(|error| error.to_string())?.stream).await
         } else {
             let (accepted, _) = TcpListener::bind(between).await?.accept().await?;
@@ -74,20 +74,4 @@ async fn join(component: SocketAddr, mut secured: impl AsyncRead + AsyncWrite + 
     // However that ends: the harness has what it wanted.
     let _ = copy_bidirectional_with_sizes(&mut plain, &mut secured, BUFFER, BUFFER).await;
     Ok(())
-}
-
-/// The other end may still be starting.
-async fn dial_when_up(to: SocketAddr) -> std::io::Result<TcpStream> {
-    let mut attempt = 0;
-    loop {
-        attempt += 1;
-        match TcpStream::connect(to).await {
-            Ok(stream) => {
-                stream.set_nodelay(true)?;
-                return Ok(stream);
-            }
-            Err(error) if attempt == ATTEMPTS => return Err(error),
-            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-        }
-    }
 }
