@@ -1,7 +1,7 @@
 //! The way out for stanzas: to our servers, and back to their senders where that fails.
 
 use bytes::Bytes;
-use heteronym_proto::batch::Batch;
+use heteronym_proto::batch::{Batch, push_for};
 use heteronym_proto::control::UndeliveredReason;
 use heteronym_proto::hosted::Entry;
 use heteronym_proto::traffic::Traffic;
@@ -18,10 +18,7 @@ impl ClassicStream {
         let mut by_entry: Vec<(Entry, Batch<u64>)> = Vec::new();
         for (entry, bytes) in deliveries {
             traffic.count(&bytes);
-            match by_entry.iter_mut().find(|(other, _)| *other == entry) {
-                Some((_, batch)) => batch.push(0, &bytes),
-                None => by_entry.push((entry, [(0, bytes)].into_iter().collect())),
-            }
+            push_for(&mut by_entry, entry, (0, &bytes), 0);
         }
         self.shared.metrics.traffic(Direction::In, traffic);
         let Some(Parent::Router(router)) = &self.parent else { return };

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use heteronym_proto::batch::Batch;
+use heteronym_proto::batch::{Batch, push_for};
 use heteronym_proto::hosted::Entry;
 use heteronym_proto::limits::LOCAL_QUEUE_BYTES;
 use heteronym_proto::mux::Slot;
@@ -181,10 +181,7 @@ pub(super) fn route(
         Some(Route::Classic { stream, pair }) => outgoing.by_classic(stream, pair, stanza),
         Some(Route::Local { entry, stanzas }) => {
             stanzas.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            match outgoing.locals.iter_mut().find(|(other, _)| other == entry) {
-                Some((_, batch)) => batch.push(0, stanza),
-                None => outgoing.locals.push((*entry, [(0, stanza)].into_iter().collect())),
-            }
+            push_for(&mut outgoing.locals, *entry, (0, stanza), 0);
         }
         Some(Route::Moving) | None => {
             let parsed = (heteronym_proto::name::Name::parse(from), heteronym_proto::name::Name::parse(to));

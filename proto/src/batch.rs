@@ -89,6 +89,21 @@ impl<T: Copy, B: AsRef<[u8]>> FromIterator<(T, B)> for Batch<T> {
     }
 }
 
+/// Adds a stanza to the batch for `key`, which is made, with room for so many bytes, where there is none.
+pub fn push_for<K: PartialEq, T: Copy>(
+    batches: &mut Vec<(K, Batch<T>)>,
+    key: K,
+    (mark, stanza): (T, &[u8]),
+    room: usize,
+) {
+    let known = batches.iter().position(|(other, _)| *other == key);
+    let at = known.unwrap_or_else(|| {
+        batches.push((key, Batch::with_capacity(room.max(stanza.len()))));
+        batches.len() - 1
+    });
+    batches[at].1.push(mark, stanza);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,6 +117,19 @@ mod tests {
         assert_eq!((batch.len(), batch.last(), batch.as_bytes()), (2, Some(9), &b"<iq/><message/>"[..]));
         assert_eq!(batch.iter().collect::<Vec<_>>(), [(7, &b"<iq/>"[..]), (9, b"<message/>")]);
         assert_eq!(batch.copies().collect::<Batch<_>>(), batch);
+    }
+
+    #[test]
+    fn each_key_has_a_batch_in_order() {
+        let mut batches = Vec::new();
+        for (key, mark) in [('a', 1), ('b', 2), ('a', 3)] {
+            push_for(&mut batches, key, (mark, b"<iq/>"), 0);
+        }
+        let marks = |batch: &Batch<i32>| batch.iter().map(|(mark, _)| mark).collect::<Vec<_>>();
+        assert_eq!(
+            batches.iter().map(|(key, batch)| (*key, marks(batch))).collect::<Vec<_>>(),
+            [('a', vec![1, 3]), ('b', vec![2])]
+        );
     }
 
     /// Bounds count stanzas, not the room that a batch had for others.

@@ -30,7 +30,7 @@ mod scope;
 mod tests;
 
 pub(crate) use chars::{is, is_low, is_white, is_within, padded, run_length};
-use cursor::{Attribute, Attributes, Content, Cursor, Declares, Key, Markup, QName, key, place};
+use cursor::{Attribute, Attributes, Content, Cursor, Declares, Key, Markup, QName, bit_of, key, place};
 pub use malformed::Malformed;
 pub(crate) use opening::{Opening, Values, check_opening};
 use quick::Quick;
@@ -304,8 +304,7 @@ impl<'a> Checker<'a> {
     fn refuse_same_names(&self) -> Result<(), Malformed> {
         let mut seen = 0_u64;
         for (at, one) in self.attributes.iter().enumerate() {
-            // A bit for the names that begin alike, so that nearly all need no comparison.
-            let bit = 1 << (one.name.key.wrapping_mul(SPREAD) >> 58);
+            let bit = bit_of(one.name.key);
             if seen & bit != 0 && self.attributes[..at].iter().any(|other| self.cursor.are_same(one.name, other.name)) {
                 return Err(Malformed::DuplicateAttribute);
             }
@@ -363,8 +362,6 @@ fn restricted(cursor: Cursor<'_>) -> Malformed {
     }
 }
 
-/// Any odd number without a pattern: 2^64 by the golden ratio.
-const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 const FROM: Key = key(b"from");
 const TO: Key = key(b"to");
 const ID: Key = key(b"id");

@@ -86,7 +86,7 @@ pub(crate) fn normal_length(bytes: &[u8]) -> usize {
     let (mut start, mut after_separator) = (0, 1);
     let end = loop {
         let rest = &bytes[start..];
-        let sixteen = rest.first_chunk().map_or_else(|| padded(rest), |chunk| u8x16::new(*chunk));
+        let sixteen = u8x16::new(rest.first_chunk().copied().unwrap_or_else(|| padded(rest)));
         let separators = (is(sixteen, b'.') | is(sixteen, b'-')).to_bitmask();
         let others = (is_within(sixteen, b'a', b'z') | is_within(sixteen, b'0', b'9')).to_bitmask();
         // One bit more than there are bytes stays, and ends the name at the latest.

@@ -79,14 +79,14 @@ pub(crate) fn run_length(bytes: &[u8], ends: impl Fn(u8x16) -> u8x16) -> usize {
 
 #[cold]
 fn last_run(rest: &[u8], ends: impl Fn(u8x16) -> u8x16) -> usize {
-    rest.len().min(ends(padded(rest)).to_bitmask().trailing_zeros() as usize)
+    rest.len().min(ends(u8x16::new(padded(rest))).to_bitmask().trailing_zeros() as usize)
 }
 
-/// Up to sixteen bytes, with zeros behind fewer.
-pub(crate) fn padded(bytes: &[u8]) -> u8x16 {
-    let mut sixteen = [0; 16];
-    sixteen.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
-    u8x16::new(sixteen)
+/// The first `N` bytes, with zeros behind fewer.
+pub(crate) fn padded<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    let mut all = [0; N];
+    all.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+    all
 }
 
 /// Marks the bytes that are this one.

@@ -289,9 +289,7 @@ impl<'a> Cursor<'a> {
     /// Whether `name` stands at a place.
     #[inline(always)]
     fn is_name(&self, name: QName, at: usize) -> bool {
-        let (bytes, length) = (self.text.as_bytes(), name.length as usize);
-        key_at(bytes, at, length) == name.key
-            && (length <= size_of::<Key>() || bytes.get(at..at + length) == Some(self.whole(name).as_bytes()))
+        is_name_at(self.text.as_bytes(), (name.key, name.start as usize, name.length as usize), at)
     }
 
     /// Whether two names are the same.
@@ -365,6 +363,20 @@ pub(super) fn key_at(bytes: &[u8], at: usize, length: usize) -> Key {
         Some(eight) => Key::from_le_bytes(*eight),
         None => key(rest.get(..length).unwrap_or(rest)),
     }
+}
+
+/// Whether the name with this key, place and length stands at another place as well.
+#[inline(always)]
+pub(super) fn is_name_at(bytes: &[u8], (key, start, length): (Key, usize, usize), at: usize) -> bool {
+    key_at(bytes, at, length) == key
+        && (length <= size_of::<Key>() || bytes.get(at..at + length) == bytes.get(start..start + length))
+}
+
+/// One of 64 bits for a name: two that are the same have the same, so that nearly all need no comparison.
+#[inline(always)]
+pub(super) fn bit_of(key: Key) -> u64 {
+    // Any odd number without a pattern: 2^64 by the golden ratio.
+    1 << (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58)
 }
 
 /// The key of a name.

@@ -7,9 +7,9 @@
 use smallvec::SmallVec;
 use wide::u8x16;
 
-use super::chars::{is, run_length};
-use super::cursor::{Key, key_at, place};
-use super::{LANG, Root, SPREAD, Scope, Span, XMLNS};
+use super::chars::{is, padded, run_length};
+use super::cursor::{Key, bit_of, is_name_at, key_at, place};
+use super::{LANG, Root, Scope, Span, XMLNS};
 
 /// Steps through the elements of a text.
 pub(super) struct Quick<'a> {
@@ -165,7 +165,7 @@ fn start_tag(
                     return None;
                 }
                 // Names that begin alike are compared by the checker.
-                let bit = 1 << (name.key.wrapping_mul(SPREAD) >> 58);
+                let bit = bit_of(name.key);
                 count += 1;
                 if seen & bit != 0 || count > ATTRIBUTES {
                     return None;
@@ -241,9 +241,7 @@ impl Name {
 
     #[inline(always)]
     fn is_at(self, bytes: &[u8], at: usize) -> bool {
-        let (start, length) = (self.start, self.length);
-        key_at(bytes, at, length) == self.key
-            && (length <= size_of::<Key>() || bytes.get(at..at + length) == Some(&bytes[start..start + length]))
+        is_name_at(bytes, (self.key, self.start, self.length), at)
     }
 }
 
@@ -286,9 +284,7 @@ impl<'a> Marks<'a> {
 
 #[cold]
 fn find_in_last(bytes: &[u8]) -> u64 {
-    let mut chunk = [0; 64];
-    chunk.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
-    find(&chunk)
+    find(&padded::<64>(bytes))
 }
 
 /// A bit for each of the first 64 bytes.

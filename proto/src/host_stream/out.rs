@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::batch::Batch;
+use crate::batch::{Batch, push_for};
 use crate::control::DeactivateReason;
 use crate::crypto::CryptoOp;
 use crate::domain_pair::{Failure, PairEvent};
@@ -31,14 +31,7 @@ pub struct Out {
 
 impl Out {
     pub(super) fn deliver(&mut self, entry: Entry, n: u64, stanza: &[u8]) {
-        match self.deliveries.iter_mut().find(|(other, _)| *other == entry) {
-            Some((_, batch)) => batch.push(n, stanza),
-            None => {
-                let mut batch = Batch::with_capacity(self.room.max(stanza.len()));
-                batch.push(n, stanza);
-                self.deliveries.push((entry, batch));
-            }
-        }
+        push_for(&mut self.deliveries, entry, (n, stanza), self.room);
     }
 }
 
