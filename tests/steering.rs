@@ -7,11 +7,12 @@ use std::time::Duration;
 use heteronym::demo::name_server::{NameServer, Srv, Zone};
 use heteronym_net::dns::{DnsError, Resolver};
 use hickory_server::proto::op::{Message, Query, ResponseCode};
-use hickory_server::proto::rr::{Name, RecordType};
+use hickory_server::proto::rr::{Name, RData, RecordType};
 
 use crate::support::http::get;
 use crate::support::soon;
 use crate::support::stage::{Set, World};
+use crate::support::wire::Heard;
 
 const SERVER: &str = "_xmpp-server._tcp";
 
@@ -190,10 +191,12 @@ async fn it_answers_until_the_router_has_drained() {
     link.settle().await;
     let Steered { world: World { router, .. }, port, .. } = steered;
     let draining = router.begin_drain();
-    link.wire.expect_end().await;
-    let resolver = Resolver::new(&[address]).unwrap();
-    let answer = soon("a record", resolver.srv(SERVER, "pessoa.lit")).await.unwrap();
-    assert_eq!(answer.records[0].port, port);
+    // Its end is not answered yet: for that the router waits.
+    assert!(matches!(link.wire.hear().await, Heard::End));
+    let name = Name::from_ascii(format!("{SERVER}.pessoa.lit.")).unwrap();
+    let asking = tokio::task::spawn_blocking(move || ask(address, &name, RecordType::SRV));
+    let answer = asking.await.unwrap();
+    assert!(matches!(&answer.answers[0].data, RData::SRV(record) if record.port == port), "{answer:?}");
     drop(link);
     draining.ended().await;
     assert!(UdpSocket::bind(address).is_ok() && TcpListener::bind(address).is_ok(), "and then no more");
