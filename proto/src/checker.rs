@@ -29,7 +29,7 @@ mod scope;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use chars::{is, is_low, is_white, is_within, padded, run_length};
+pub(crate) use chars::{is, is_white, is_within, padded, run_length};
 use cursor::{Attribute, Attributes, Content, Cursor, Declares, Key, Markup, QName, bit_of, key, place};
 pub use malformed::Malformed;
 pub(crate) use opening::{Opening, Values, check_opening};

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use memchr::memchr;
 
-use crate::checker::{is, is_low, run_length};
+use crate::checker::{is, run_length};
 use crate::name::{self, InvalidName};
 
 /// The longest localpart or resourcepart, in bytes (RFC 7622 §3.3, §3.4).
@@ -49,21 +49,20 @@ pub fn domain_of(jid: &str) -> Result<Cow<'_, str>, InvalidJid> {
 /// Where the domainpart of an address stands that is an attribute's value, if a look is enough: it is in normal
 /// form, and no reference or white space before it could be something else. What nearly every stanza has.
 ///
-/// `text` goes on behind the address, `length` bytes from its beginning, with the value's quote.
-#[inline]
+/// `text` goes on behind the address, `length` bytes from its beginning, with what is of no name.
+#[inline(never)]
 pub(crate) fn normal_domain(text: &[u8], length: usize) -> Option<Range<usize>> {
-    let quote = *text.get(length)?;
-    let marks = |part| is(part, b'@') | is(part, b'/') | is(part, b'&') | is(part, quote) | is_low(part);
-    let bare = run_length(text, marks);
+    let marks = |part| is(part, b'@') | is(part, b'/') | is(part, b'&');
+    let bare = run_length(text, marks).min(length);
     let start = match text.get(bare)? {
         b'@' if (1..=PART_BYTES).contains(&bare) => bare + 1,
         b'/' => 0,
         _ if bare == length => 0,
         _ => return None,
     };
-    let end = start + name::normal_length(&text[start..]);
-    let is_whole = match text[end] {
-        b'/' => (1..=PART_BYTES).contains(&(length - end - 1)),
+    let end = start + name::normal_length(text.get(start..)?);
+    let is_whole = match text.get(end)? {
+        b'/' => (1..=PART_BYTES).contains(&length.wrapping_sub(end + 1)),
         _ => end == length,
     };
     (is_whole && end > start).then_some(start..end)

@@ -265,12 +265,18 @@ pub(crate) fn start_tag(bytes: &[u8]) -> Option<&[u8]> {
     bytes.get(..=end)
 }
 
+#[inline]
 fn domain<'a>(root: &Root<'a>, which: Address) -> Result<Cow<'a, str>, BadAddress> {
     let place = root.place(which).ok_or(BadAddress::Missing)?;
-    let normal = normal_domain(&root.text.as_bytes()[place.start..], place.len());
-    if let Some(domain) = normal.and_then(|found| root.text.get(place.start + found.start..place.start + found.end)) {
-        return Ok(Cow::Borrowed(domain));
+    let normal = normal_domain(root.text.as_bytes().get(place.start..).unwrap_or_default(), place.len());
+    match normal.and_then(|found| root.text.get(place.start + found.start..place.start + found.end)) {
+        Some(domain) => Ok(Cow::Borrowed(domain)),
+        None => unusual_domain(root, which),
     }
+}
+
+#[cold]
+fn unusual_domain<'a>(root: &Root<'a>, which: Address) -> Result<Cow<'a, str>, BadAddress> {
     let address = match which {
         Address::From => root.from(),
         Address::To => root.to(),

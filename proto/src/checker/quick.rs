@@ -9,7 +9,7 @@ use wide::u8x16;
 
 use super::chars::{is, padded, run_length};
 use super::cursor::{Key, bit_of, is_name_at, key_at, place};
-use super::{LANG, Root, Scope, Span, XMLNS};
+use super::{FROM, ID, LANG, Root, Scope, Span, TO, TYPE, XMLNS};
 
 /// Steps through the elements of a text.
 pub(super) struct Quick<'a> {
@@ -39,6 +39,9 @@ enum Start {
     Open(Name),
     Empty(Name),
 }
+
+/// The attributes that stanzas have, and the length of each name: known at a glance.
+const COMMON: [(Key, usize); 4] = [(FROM, 4), (TO, 2), (TYPE, 4), (ID, 2)];
 
 /// The attribute of a tag.
 struct Attribute {
@@ -137,7 +140,7 @@ impl<'a> Quick<'a> {
                         Start::Empty(_) => {}
                     }
                 }
-                (b'\'' | b'"', _) => {}
+                (b'\'' | b'"' | b'#', _) => {}
                 (b'>', _) if bytes[mark - 1] != b']' => {}
                 (b'&', _) if ENTITIES.iter().any(|entity| bytes[mark..].starts_with(entity)) => {}
                 _ => return None,
@@ -231,6 +234,15 @@ impl Name {
     /// The same, or `xml:lang`.
     #[inline(always)]
     fn of_attribute(bytes: &[u8], start: usize) -> Option<Self> {
+        if let Some(eight) = bytes.get(start..)?.first_chunk() {
+            let eight = Key::from_le_bytes(*eight);
+            for (key, length) in COMMON {
+                let equals = Key::from(b'=') << (8 * length);
+                if eight & ((1 << (8 * length + 8)) - 1) == key | equals {
+                    return Some(Self { key, start, length });
+                }
+            }
+        }
         let name = Self::at(bytes, start)?;
         match bytes.get(start + name.length) {
             Some(b':') if bytes[start..].starts_with(b"xml:lang=") => Some(Self { key: LANG, start, length: 8 }),
@@ -245,7 +257,7 @@ impl Name {
     }
 }
 
-/// Where the quotes, brackets and references of a text begin.
+/// Where the quotes, brackets and references of a text begin, and its `#`.
 #[derive(Clone, Copy)]
 struct Marks<'a> {
     bytes: &'a [u8],
@@ -293,8 +305,9 @@ fn find(bytes: &[u8]) -> u64 {
     let marks = |part: [u8; 16]| {
         let part = u8x16::new(part);
         let bracket = is(part | u8x16::splat(b'<' ^ b'>'), b'>');
-        let ampersand_or_apostrophe = is(part | u8x16::splat(b'&' ^ b'\''), b'\'');
-        u64::from((bracket | ampersand_or_apostrophe | is(part, b'"')).to_bitmask())
+        // These three differ in two bits; the fourth of that kind, `#`, is harmless.
+        let other = is(part & u8x16::splat(!(b'"' ^ b'\'' | b'"' ^ b'&')), b'"');
+        u64::from((bracket | other).to_bitmask())
     };
     match bytes.first_chunk::<64>() {
         Some(chunk) => {
