@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 
-/// Bytes of a stanza, as far as one can be foreseen.
-const TYPICAL: usize = 256;
+/// Bytes of a small stanza: there are seldom more than so many in a block.
+const SMALL: usize = 128;
 
 /// Stanzas in order, each with what whoever takes them has to know of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ impl<T: Copy> Batch<T> {
     /// With room for so many bytes of stanzas.
     #[must_use]
     pub fn with_capacity(bytes: usize) -> Self {
-        Self { bytes: Vec::with_capacity(bytes), marks: Vec::with_capacity(bytes / TYPICAL) }
+        Self { bytes: Vec::with_capacity(bytes), marks: Vec::with_capacity(bytes / SMALL) }
     }
 
     /// Adds a stanza.
@@ -72,6 +72,13 @@ impl<T: Copy> Batch<T> {
         self.iter().map(|(mark, stanza)| (mark, Bytes::copy_from_slice(stanza)))
     }
 
+    /// Each by itself, all in the memory that they came with.
+    pub fn shared(mut self) -> impl Iterator<Item = (T, Bytes)> {
+        self.shrink();
+        let (mut rest, mut start) = (Bytes::from(self.bytes), 0);
+        self.marks.into_iter().map(move |(mark, end)| (mark, rest.split_to(end - std::mem::replace(&mut start, end))))
+    }
+
     /// Gives back the memory that it does not use, where that is much: it may have to wait.
     pub fn shrink(&mut self) {
         if self.bytes.capacity() > 2 * self.bytes.len() {
@@ -117,6 +124,7 @@ mod tests {
         assert_eq!((batch.len(), batch.last(), batch.as_bytes()), (2, Some(9), &b"<iq/><message/>"[..]));
         assert_eq!(batch.iter().collect::<Vec<_>>(), [(7, &b"<iq/>"[..]), (9, b"<message/>")]);
         assert_eq!(batch.copies().collect::<Batch<_>>(), batch);
+        assert_eq!(batch.clone().shared().collect::<Batch<_>>(), batch);
     }
 
     #[test]

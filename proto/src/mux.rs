@@ -209,7 +209,8 @@ impl<O> Mux<O> {
     pub fn push_again(&mut self, slot: Slot, stanza: Again, origin: O, now: Instant) {
         let Again { bytes, seq, retried } = stanza;
         let since = self.oldest(slot).map_or(now, |oldest| oldest.min(now));
-        let parcel = Parcel { bytes, origin, since, retried, seq, written: true };
+        let mut parcel = Parcel { bytes, origin, since, retried, seq, written: true };
+        parcel.part();
         let cost = parcel.cost();
         let queue = &mut self.queues[slot as usize];
         let place = queue.parcels.partition_point(|before| before.seq < seq);
@@ -239,10 +240,12 @@ impl<O> Mux<O> {
         self.enter_ring(slot);
     }
 
-    /// The pair may not send any more; what waits goes on waiting.
+    /// The pair may not send any more; what waits goes on waiting, without what it came with.
     pub fn close(&mut self, slot: Slot) {
         self.release_last(slot);
-        self.queues[slot as usize].open = false;
+        let queue = &mut self.queues[slot as usize];
+        queue.open = false;
+        queue.parcels.iter_mut().for_each(Parcel::part);
     }
 
     /// What waits will not go out before the last control element after all.
@@ -270,15 +273,18 @@ impl<O> Mux<O> {
         let queue = &mut self.queues[slot as usize];
         self.bytes -= queue.bytes;
         queue.bytes = 0;
-        std::mem::take(&mut queue.parcels).into()
+        let mut taken = std::mem::take(&mut queue.parcels);
+        taken.iter_mut().for_each(Parcel::part);
+        taken.into()
     }
 
     /// Takes what was never written of what waits for a pair.
     pub(crate) fn take_unwritten(&mut self, slot: Slot) -> Vec<Parcel<O>> {
         let queue = &mut self.queues[slot as usize];
-        let (written, unwritten): (VecDeque<_>, VecDeque<_>) =
+        let (written, mut unwritten): (VecDeque<_>, VecDeque<_>) =
             queue.parcels.drain(..).partition(|parcel| parcel.written);
         queue.parcels = written;
+        unwritten.iter_mut().for_each(Parcel::part);
         let bytes: usize = unwritten.iter().map(Parcel::cost).sum();
         queue.bytes -= bytes;
         self.bytes -= bytes;
@@ -402,6 +408,11 @@ impl<O> Mux<O> {
 }
 
 impl<O> Parcel<O> {
+    /// Parts the stanza from those that it shares memory with: it may wait for long.
+    fn part(&mut self) {
+        self.bytes = Bytes::copy_from_slice(&self.bytes);
+    }
+
     fn cost(&self) -> usize {
         self.bytes.len() + PARCEL_OVERHEAD
     }

@@ -96,16 +96,15 @@ impl HostStream {
     }
 
     /// Queues stanzas of several pairs, as [`Self::send`] does.
-    pub fn send_batch(&mut self, now: Now, stanzas: &Batch<Slot>, out: &mut Out) {
+    pub fn send_batch(&mut self, now: Now, stanzas: Batch<Slot>, out: &mut Out) {
         let mut write = false;
-        for (slot, stanza) in stanzas.iter() {
-            // What waits must not keep all that it came with.
-            let stanza = Bytes::copy_from_slice(stanza);
+        for (slot, stanza) in stanzas.shared() {
             if self.mux.is_open(slot) && !self.pairs.get(slot).moved {
                 self.queue(now, slot, stanza, out);
                 write = true;
             } else {
-                self.send(now, slot, [stanza], out);
+                // What waits must not keep all that it came with.
+                self.send(now, slot, [Bytes::copy_from_slice(&stanza)], out);
             }
         }
         if write {
