@@ -13,6 +13,7 @@ use std::borrow::Cow;
 use std::num::NonZeroU32;
 use std::ops::Range;
 
+use memchr::memrchr;
 use smallvec::SmallVec;
 
 use crate::limits;
@@ -131,6 +132,9 @@ pub(crate) struct Elements<'a> {
 impl<'a> Elements<'a> {
     pub(crate) fn new(block: &'a [u8], scope: &Scope) -> Self {
         let text = legal_prefix(block);
+        // Behind the last bracket no element ends: what is begun there nobody has to look at.
+        let ends = memrchr(b'>', text.as_bytes()).map_or(0, |last| last + 1);
+        let text = text.get(..ends).unwrap_or_default();
         Self { quick: Quick::new(text), checker: Checker::new(text, scope), scope: *scope }
     }
 
