@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use heteronym_bench::ground::{Ground, Plan};
 use heteronym_bench::line::{Key, Line};
-use heteronym_bench::modes::{activate, idle, latency, load, memory, start};
+use heteronym_bench::modes::{activate, idle, latency, load, memory, resume, start};
 use heteronym_bench::report::Report;
 use heteronym_bench::subject::{Attachment, Subject};
 use heteronym_bench::subjects::Against;
@@ -20,12 +20,14 @@ fn main() {
         return done.unwrap();
     }
     stanzas_arrive_over_every_pair();
+    what_comes_at_a_rate_has_its_times();
     links_may_be_many();
     routers_that_run_are_attached_to();
     latencies_are_taken_there_and_back();
     fresh_pairs_are_beside_the_bare_operations();
     first_stanzas_wait_for_the_network();
     idle_pairs_are_weighed();
+    pairs_are_active_again_after_a_cut();
     a_router_becomes_ready();
 }
 
@@ -49,6 +51,13 @@ fn stanzas_arrive_over_every_pair() {
             assert!(figure(key) > 0.0, "{subject}: {key}");
         }
     }
+}
+
+fn what_comes_at_a_rate_has_its_times() {
+    let line = line("--pairs 2 --stanzas 100 --rounds 1 --rate 1000");
+    let report = load::run(&line.load(), &subjects::all(&[]), None).unwrap();
+    let figure = figures(&report, "heteronym");
+    assert!(figure("one_way_p50_ms") > 0.0 && figure("one_way_max_ms") >= figure("one_way_p99_ms"));
 }
 
 fn links_may_be_many() {
@@ -113,6 +122,13 @@ fn idle_pairs_are_weighed() {
     assert!(figures(&weighed, "heteronym")("dialled_resident_mebibytes") > 0.0);
     let idle = idle::run(&[4], Duration::from_millis(100)).unwrap();
     assert!(figures(&idle, "heteronym")("dialling_cpu_percent") >= 0.0);
+}
+
+fn pairs_are_active_again_after_a_cut() {
+    let report = resume::run(&[4], 1).unwrap();
+    let figure = figures(&report, "heteronym");
+    assert_eq!(figure("resumed_pairs"), 4.0);
+    assert!(figure("seconds") > 0.0 && figure("stanza_seconds") > 0.0);
 }
 
 fn a_router_becomes_ready() {

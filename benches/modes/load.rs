@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::latency::{milliseconds, quantiles};
 use super::raised;
 use crate::Failure;
 use crate::cost::{Meter, connections};
@@ -20,6 +21,9 @@ const WARM_UP: u64 = 20_000;
 /// returns what is more.
 const WINDOW: (u64, usize) = (4096, 800 << 10);
 
+/// What a closed loop gives: the time of a stanza would be that of its window.
+const CLOSED: usize = 8;
+
 const COLUMNS: &[Column] = &[
     Column { key: "cpu_seconds_per_million", title: "CPU-s per million", digits: 2, compare: Compare::Ratio },
     Column { key: "stanzas_per_second", title: "stanzas/s", digits: 0, compare: Compare::Ratio },
@@ -29,6 +33,9 @@ const COLUMNS: &[Column] = &[
     Column::plain("involuntary_switches", "preempted", 0),
     Column::plain("connections", "connections", 0),
     Column::plain("harness_cpu_seconds_per_million", "load's own CPU-s", 2),
+    milliseconds("one_way_p50_ms", "one way p50 ms"),
+    milliseconds("one_way_p99_ms", "p99"),
+    milliseconds("one_way_max_ms", "max"),
 ];
 
 /// What to do.
@@ -88,7 +95,11 @@ fn grounds(pairs: &[usize], given: Option<Ground>) -> Result<Ground, Failure> {
 /// # Errors
 /// If a subject does not start, or a stanza is lost, doubled, altered or out of order.
 pub fn run(options: &Options, subjects: &[Box<dyn Subject>], ground: Option<Ground>) -> Result<Report, Failure> {
-    let report = Report::new("load", options.settings(), COLUMNS, Median::By(0));
+    let columns = match options.pace {
+        Pace::Window(_) => &COLUMNS[..CLOSED],
+        Pace::Rate(_) => COLUMNS,
+    };
+    let report = Report::new("load", options.settings(), columns, Median::By(0));
     let mut report = in_turns(report, options, subjects, ground, measure)?;
     report.notes = by_pairs(&report);
     Ok(report)
@@ -177,7 +188,8 @@ fn measure(
     drop(bar);
     let (count, seconds) = (sent.stanzas as f64, sent.time.as_secs_f64());
     let known = |value: f64| if running.processes.is_empty() { f64::NAN } else { value };
-    Ok(vec![
+    let [p50, _, p99, _, longest] = quantiles(&sent.latency);
+    let mut figures = vec![
         known(cost.seconds() / count * 1e6),
         count / seconds,
         count * options.bytes as f64 / seconds / 1e6,
@@ -186,5 +198,12 @@ fn measure(
         known(cost.involuntary as f64),
         if running.ports.is_empty() { f64::NAN } else { connections(&running.ports)? as f64 },
         own_cost.seconds() / count * 1e6,
-    ])
+        p50,
+        p99,
+        longest,
+    ];
+    if let Pace::Window(_) = options.pace {
+        figures.truncate(CLOSED);
+    }
+    Ok(figures)
 }
