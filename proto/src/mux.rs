@@ -14,6 +14,10 @@ use crate::broken::{self, Fault};
 /// Bytes that a pair may send before the next one's turn: a TLS record, so that turns do not cut
 /// records and a batch of one pair stays together.
 const QUANTUM: usize = 16 << 10;
+/// Emptied queues that are kept for the next pairs that send, each with the memory that it has.
+const SPARE: usize = 64;
+/// Stanzas that these have room for, all together: a megabyte, as many as wait for one busy pair.
+const SPARE_ROOM: usize = 1 << 14;
 /// What a waiting stanza costs beyond its bytes.
 const PARCEL_OVERHEAD: usize = 64;
 
@@ -45,10 +49,9 @@ struct Queue<O> {
     credit: usize,
     /// Bytes taken beyond the turns there were.
     debt: usize,
-    open: bool,
     in_ring: bool,
     /// A control element that must not overtake the stanzas before it.
-    last: Option<Box<Bytes>>,
+    last: Option<Bytes>,
 }
 
 /// See the module.
@@ -56,9 +59,14 @@ struct Queue<O> {
 pub struct Mux<O = ()> {
     control: VecDeque<Bytes>,
     control_bytes: usize,
-    queues: Vec<Queue<O>>,
-    /// The memory of a queue that was emptied, for the next one that fills: an empty queue keeps none.
-    spare: VecDeque<Parcel<O>>,
+    /// Whether each pair may send.
+    open: Vec<bool>,
+    /// What waits for each pair, and what it owes; a pair that rests has none.
+    queues: Vec<Option<Box<Queue<O>>>>,
+    /// The memory of queues that were emptied, for the next ones that fill.
+    spare: Vec<Box<Queue<O>>>,
+    /// How many stanzas that memory is for.
+    spare_room: usize,
     ring: VecDeque<Slot>,
     bytes: usize,
     pair_limit: usize,
@@ -100,8 +108,10 @@ impl<O> Mux<O> {
         Self {
             control: VecDeque::new(),
             control_bytes: 0,
+            open: Vec::new(),
             queues: Vec::new(),
-            spare: VecDeque::new(),
+            spare: Vec::new(),
+            spare_room: 0,
             ring: VecDeque::new(),
             bytes: 0,
             pair_limit,
@@ -114,7 +124,8 @@ impl<O> Mux<O> {
 
     /// A place for one more pair, closed.
     pub fn add(&mut self) -> Slot {
-        self.queues.push(Queue::default());
+        self.open.push(false);
+        self.queues.push(None);
         Slot::try_from(self.queues.len() - 1).expect("a link has fewer than 2^32 pairs")
     }
 
@@ -140,9 +151,12 @@ impl<O> Mux<O> {
         self.control.clear();
         (self.control_bytes, self.gated, self.end) = (0, false, End::Open);
         self.ring.clear();
-        for queue in &mut self.queues {
-            (queue.open, queue.in_ring, queue.last) = (false, false, None);
-            (queue.credit, queue.debt) = (0, 0);
+        self.open.fill(false);
+        for place in &mut self.queues {
+            if let Some(queue) = place {
+                (queue.in_ring, queue.last, queue.credit, queue.debt) = (false, None, 0, 0);
+            }
+            place.take_if(|queue| queue.parcels.is_empty());
         }
     }
 
@@ -171,12 +185,14 @@ impl<O> Mux<O> {
 
     /// Queues a control element behind the last stanza that waits for `slot`, and closes the queue after it.
     pub fn control_behind(&mut self, slot: Slot, element: Bytes) {
-        let queue = &mut self.queues[slot as usize];
-        if queue.parcels.is_empty() || !queue.open {
+        let open = self.is_open(slot);
+        let waiting = self.queues[slot as usize].as_mut().filter(|queue| open && !queue.parcels.is_empty());
+        let Some(queue) = waiting else {
             self.close(slot);
-            self.control(element);
-        } else if let Some(before) = queue.last.replace(Box::new(element)) {
-            self.control(*before);
+            return self.control(element);
+        };
+        if let Some(before) = queue.last.replace(element) {
+            self.control(before);
         }
     }
 
@@ -188,15 +204,11 @@ impl<O> Mux<O> {
         let (seq, retried, written) = (self.next_seq, false, false);
         let parcel = Parcel { bytes, origin, since, retried, seq, written };
         let cost = parcel.cost();
-        let queue = &mut self.queues[slot as usize];
-        let is_full = queue.bytes + cost > self.pair_limit || self.bytes + cost > self.total_limit;
+        let is_full = self.pair_bytes(slot) + cost > self.pair_limit || self.bytes + cost > self.total_limit;
         if is_full && !broken::has(Fault::NoBound) {
             return Err(QueueFull(parcel));
         }
-        if queue.parcels.capacity() == 0 {
-            queue.parcels = std::mem::take(&mut self.spare);
-        }
-        queue.parcels.push_back(parcel);
+        self.queue(slot).parcels.push_back(parcel);
         self.next_seq += 1;
         self.grown(slot, cost);
         Ok(())
@@ -212,22 +224,48 @@ impl<O> Mux<O> {
         let mut parcel = Parcel { bytes, origin, since, retried, seq, written: true };
         parcel.part();
         let cost = parcel.cost();
-        let queue = &mut self.queues[slot as usize];
+        let queue = self.queue(slot);
         let place = queue.parcels.partition_point(|before| before.seq < seq);
         let place = if broken::has(Fault::AgainGoesLast) { queue.parcels.len() } else { place };
         queue.parcels.insert(place, parcel);
         self.grown(slot, cost);
     }
 
+    /// The queue of a pair for which something is to wait.
+    fn queue(&mut self, slot: Slot) -> &mut Queue<O> {
+        self.queues[slot as usize].get_or_insert_with(|| {
+            let spare = self.spare.pop().unwrap_or_default();
+            self.spare_room -= spare.parcels.capacity();
+            spare
+        })
+    }
+
+    /// Keeps nothing of a queue in which nothing is left, but memory for the next one.
+    fn forget_if_unused(&mut self, slot: Slot) {
+        let place = &mut self.queues[slot as usize];
+        let Some(queue) = place.as_mut().filter(|queue| queue.parcels.is_empty()) else { return };
+        if !queue.is_unused() {
+            queue.parcels = VecDeque::new();
+            return;
+        }
+        queue.credit = 0;
+        let room = self.spare_room + queue.parcels.capacity();
+        let unused = place.take().filter(|_| self.spare.len() < SPARE && room <= SPARE_ROOM);
+        if let Some(unused) = unused {
+            self.spare_room = room;
+            self.spare.push(unused);
+        }
+    }
+
     fn grown(&mut self, slot: Slot, cost: usize) {
         self.bytes += cost;
-        self.queues[slot as usize].bytes += cost;
+        self.queue(slot).bytes += cost;
         self.enter_ring(slot);
     }
 
     fn enter_ring(&mut self, slot: Slot) {
-        let queue = &mut self.queues[slot as usize];
-        if queue.open && !queue.in_ring && !queue.parcels.is_empty() {
+        let Some(queue) = &mut self.queues[slot as usize] else { return };
+        if self.open[slot as usize] && !queue.in_ring && !queue.parcels.is_empty() {
             queue.in_ring = true;
             self.ring.push_back(slot);
         }
@@ -236,51 +274,52 @@ impl<O> Mux<O> {
     /// The pair may send from now on.
     pub fn open(&mut self, slot: Slot) {
         self.release_last(slot);
-        self.queues[slot as usize].open = true;
+        self.open[slot as usize] = true;
         self.enter_ring(slot);
     }
 
     /// The pair may not send any more; what waits goes on waiting, without what it came with.
     pub fn close(&mut self, slot: Slot) {
         self.release_last(slot);
-        let queue = &mut self.queues[slot as usize];
-        queue.open = false;
-        queue.parcels.iter_mut().for_each(Parcel::part);
+        self.open[slot as usize] = false;
+        if let Some(queue) = &mut self.queues[slot as usize] {
+            queue.parcels.iter_mut().for_each(Parcel::part);
+        }
     }
 
     /// What waits will not go out before the last control element after all.
     fn release_last(&mut self, slot: Slot) {
-        if let Some(last) = self.queues[slot as usize].last.take() {
-            self.control(*last);
+        if let Some(last) = self.queues[slot as usize].as_mut().and_then(|queue| queue.last.take()) {
+            self.control(last);
         }
     }
 
     /// Whether nothing of the pair is left here, so that its slot can be another's.
     #[must_use]
     pub fn is_unused(&self, slot: Slot) -> bool {
-        let queue = &self.queues[slot as usize];
-        !queue.open && !queue.in_ring && queue.parcels.is_empty() && queue.last.is_none()
+        let rests = |queue: &Queue<O>| !queue.in_ring && queue.parcels.is_empty() && queue.last.is_none();
+        !self.is_open(slot) && self.queues[slot as usize].as_deref().is_none_or(rests)
     }
 
     /// Whether the pair may send.
     #[must_use]
     pub fn is_open(&self, slot: Slot) -> bool {
-        self.queues[slot as usize].open
+        self.open[slot as usize]
     }
 
     /// Takes everything that waits for a pair.
     pub fn take(&mut self, slot: Slot) -> Vec<Parcel<O>> {
-        let queue = &mut self.queues[slot as usize];
-        self.bytes -= queue.bytes;
-        queue.bytes = 0;
+        let Some(queue) = &mut self.queues[slot as usize] else { return Vec::new() };
+        self.bytes -= std::mem::take(&mut queue.bytes);
         let mut taken = std::mem::take(&mut queue.parcels);
         taken.iter_mut().for_each(Parcel::part);
+        self.forget_if_unused(slot);
         taken.into()
     }
 
     /// Takes what was never written of what waits for a pair.
     pub(crate) fn take_unwritten(&mut self, slot: Slot) -> Vec<Parcel<O>> {
-        let queue = &mut self.queues[slot as usize];
+        let Some(queue) = &mut self.queues[slot as usize] else { return Vec::new() };
         let (written, mut unwritten): (VecDeque<_>, VecDeque<_>) =
             queue.parcels.drain(..).partition(|parcel| parcel.written);
         queue.parcels = written;
@@ -288,30 +327,32 @@ impl<O> Mux<O> {
         let bytes: usize = unwritten.iter().map(Parcel::cost).sum();
         queue.bytes -= bytes;
         self.bytes -= bytes;
+        self.forget_if_unused(slot);
         unwritten.into()
     }
 
     /// Takes what has waited for a pair for `wait` or longer.
     pub fn take_overdue(&mut self, slot: Slot, now: Instant, wait: Duration) -> Vec<Parcel<O>> {
-        let queue = &mut self.queues[slot as usize];
+        let Some(queue) = &mut self.queues[slot as usize] else { return Vec::new() };
         let overdue = queue.parcels.iter().take_while(|parcel| now >= parcel.since + wait).count();
         let taken: Vec<Parcel<O>> = queue.parcels.drain(..overdue).collect();
         let bytes: usize = taken.iter().map(Parcel::cost).sum();
         queue.bytes -= bytes;
         self.bytes -= bytes;
+        self.forget_if_unused(slot);
         taken
     }
 
     /// Since when the oldest stanza of a pair waits.
     #[must_use]
     pub fn oldest(&self, slot: Slot) -> Option<Instant> {
-        self.queues[slot as usize].parcels.front().map(|parcel| parcel.since)
+        self.queues[slot as usize].as_ref()?.parcels.front().map(|parcel| parcel.since)
     }
 
     /// Bytes that wait for one pair.
     #[must_use]
     pub fn pair_bytes(&self, slot: Slot) -> usize {
-        self.queues[slot as usize].bytes
+        self.queues[slot as usize].as_ref().map_or(0, |queue| queue.bytes)
     }
 
     /// Bytes of stanzas that wait for all pairs.
@@ -323,7 +364,7 @@ impl<O> Mux<O> {
     /// How many stanzas wait for one pair.
     #[must_use]
     pub fn pair_count(&self, slot: Slot) -> usize {
-        self.queues[slot as usize].parcels.len()
+        self.queues[slot as usize].as_ref().map_or(0, |queue| queue.parcels.len())
     }
 
     /// Other bounds in bytes from now on: of one pair's queue, and of all together.
@@ -372,10 +413,10 @@ impl<O> Mux<O> {
     }
 
     fn serve(&mut self, slot: Slot, out: &mut BytesMut, end: usize, each: &mut impl FnMut(Slot, Parcel<O>)) {
-        let queue = &mut self.queues[slot as usize];
+        let Some(queue) = &mut self.queues[slot as usize] else { return };
         queue.in_ring = false;
-        if !queue.open {
-            return;
+        if !self.open[slot as usize] {
+            return self.forget_if_unused(slot);
         }
         queue.begin_turn();
         while queue.credit > 0 && out.len() < end {
@@ -387,16 +428,12 @@ impl<O> Mux<O> {
             each(slot, parcel);
         }
         if queue.parcels.is_empty() {
-            let empty = std::mem::take(&mut queue.parcels);
-            if empty.capacity() > self.spare.capacity() {
-                self.spare = empty;
-            }
             queue.credit = 0;
             if let Some(last) = queue.last.take() {
                 out.extend_from_slice(&last);
-                queue.open = false;
+                self.open[slot as usize] = false;
             }
-            return;
+            return self.forget_if_unused(slot);
         }
         queue.in_ring = true;
         if queue.credit > 0 {
@@ -420,11 +457,16 @@ impl<O> Parcel<O> {
 
 impl<O> Default for Queue<O> {
     fn default() -> Self {
-        Self { parcels: VecDeque::new(), bytes: 0, credit: 0, debt: 0, open: false, in_ring: false, last: None }
+        Self { parcels: VecDeque::new(), bytes: 0, credit: 0, debt: 0, in_ring: false, last: None }
     }
 }
 
 impl<O> Queue<O> {
+    /// Whether it says no more than that the pair rests.
+    fn is_unused(&self) -> bool {
+        self.parcels.is_empty() && self.debt == 0 && !self.in_ring && self.last.is_none()
+    }
+
     /// A turn that is not over goes on; a new one pays debts first, and may be over at once.
     fn begin_turn(&mut self) {
         if self.credit == 0 {
