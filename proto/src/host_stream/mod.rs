@@ -12,6 +12,7 @@ mod opening;
 mod operator;
 mod out;
 mod receive;
+mod renewals;
 mod resuming;
 mod send;
 mod session;
@@ -135,7 +136,7 @@ impl HostStream {
             over: false,
             pairs: Pairs::default(),
             unproven: VecDeque::new(),
-            timers: Timers::default(),
+            timers: Timers::new(now.instant),
             queued_runs: VecDeque::new(),
             our_runs: 0,
             their_runs: 0,

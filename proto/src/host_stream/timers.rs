@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use super::activation::FIRST_RENEWAL;
+use super::renewals::Renewals;
 use super::{Action, HostStream, Out, PairChange};
 use crate::control::{About, Control, DeactivateReason};
 use crate::domain_pair::{Failure, SaidBy};
@@ -28,29 +29,35 @@ pub(super) enum Timer {
     Overdue,
 }
 
-/// At most one time-out of each kind for a pair, so that no peer can pile them up.
-#[derive(Debug, Default)]
+/// At most one time-out of each kind for a pair, so that no peer can pile them up. A pair that rests has its renewal
+/// alone, which is kept where it takes little.
+#[derive(Debug)]
 pub(super) struct Timers {
-    due: BTreeSet<(Offset, Slot, Timer)>,
-    set: HashMap<(Slot, Timer), Offset>,
-    /// What the offsets begin with.
-    origin: Option<Instant>,
+    due: BTreeSet<(Instant, Slot, Timer)>,
+    set: HashMap<(Slot, Timer), Instant>,
+    renewals: Renewals,
 }
 
-/// Nanoseconds from the origin: half of an instant, of which a million pairs have two million.
-type Offset = i64;
-
 impl Timers {
+    /// None; all that come are after `now`.
+    pub(super) fn new(now: Instant) -> Self {
+        Self { due: BTreeSet::new(), set: HashMap::new(), renewals: Renewals::new(now) }
+    }
+
     /// Sets a time-out, in place of the one that was set before.
     pub(super) fn set(&mut self, at: Instant, slot: Slot, timer: Timer) {
         self.clear(slot, timer);
-        let origin = *self.origin.get_or_insert(at);
-        let at = offset(origin, at);
+        if timer == Timer::Renew {
+            return self.renewals.set(at, slot);
+        }
         self.set.insert((slot, timer), at);
         self.due.insert((at, slot, timer));
     }
 
     pub(super) fn clear(&mut self, slot: Slot, timer: Timer) {
+        if timer == Timer::Renew {
+            return self.renewals.clear(slot);
+        }
         if let Some(at) = self.set.remove(&(slot, timer)) {
             self.due.remove(&(at, slot, timer));
         }
@@ -61,33 +68,23 @@ impl Timers {
     }
 
     pub(super) fn first(&self) -> Option<Instant> {
-        let (at, ..) = self.due.first()?;
-        instant(self.origin?, *at)
+        self.next().map(|(at, ..)| at)
+    }
+
+    fn next(&self) -> Option<(Instant, Slot, Timer)> {
+        let renewal = self.renewals.first().map(|(at, slot)| (at, slot, Timer::Renew));
+        self.due.first().copied().into_iter().chain(renewal).min()
     }
 
     pub(super) fn len(&self) -> usize {
-        self.due.len()
+        self.due.len() + self.renewals.len()
     }
 
     fn pop_due(&mut self, now: Instant) -> Option<(Slot, Timer)> {
-        let now = offset(self.origin?, now);
-        let (_, slot, timer) = self.due.first().copied().filter(|(at, ..)| *at <= now)?;
+        let (_, slot, timer) = self.next().filter(|(at, ..)| *at <= now)?;
         self.clear(slot, timer);
         Some((slot, timer))
     }
-}
-
-fn offset(origin: Instant, at: Instant) -> Offset {
-    let nanoseconds = |length: Duration| Offset::try_from(length.as_nanos()).unwrap_or(Offset::MAX);
-    match at.checked_duration_since(origin) {
-        Some(after) => nanoseconds(after),
-        None => -nanoseconds(origin.duration_since(at)),
-    }
-}
-
-fn instant(origin: Instant, at: Offset) -> Option<Instant> {
-    let length = Duration::from_nanos(at.unsigned_abs());
-    if at < 0 { origin.checked_sub(length) } else { origin.checked_add(length) }
 }
 
 impl HostStream {
