@@ -357,7 +357,7 @@ impl Actor for ClassicStream {
         let id = self.id;
         let ours = |route: &Route<LinkHandle, ClassicHandle>| match route {
             Route::Classic { stream, .. } => stream.id == id,
-            Route::Link { .. } | Route::Moving | Route::Local { .. } => false,
+            Route::Link { .. } | Route::Moving | Route::Local(_) => false,
         };
         let (mut unsent, mut pairs) = (Vec::new(), Vec::new());
         if let Some(mut wired) = self.link.as_ref().and_then(|link| link.wired.try_borrow_mut().ok()) {

@@ -93,6 +93,8 @@ pub struct HostConnection {
 struct Link {
     wired: Rc<RefCell<Wired>>,
     wake: Rc<Notify>,
+    /// What the routes of its pairs share.
+    handle: Arc<LinkHandle>,
 }
 
 struct Wired {
@@ -180,13 +182,13 @@ impl HostConnection {
         let writing = pump(writer, Rc::clone(&wired), Rc::clone(&wake));
         ctx.spawn(writing.into_actor(self).map(|result, this, ctx| this.written(result, ctx)));
         ctx.add_stream(reading(reader, Gate::default()));
-        self.link = Some(Link { wired, wake });
+        let handle = self.link_handle(ctx);
+        self.link = Some(Link { wired, wake, handle: Arc::clone(&handle) });
         self.framer = framer;
         self.address = Some(address);
         info!(%peer, %address, dialled = self.dialled.is_some(), "host stream authenticated");
-        let link = self.link_handle(ctx);
         let dialled = self.dialled.as_ref().map(|_| address);
-        let ready = LinkReady { link, peer, dialled };
+        let ready = LinkReady { link: handle, peer, dialled };
         if self.router.try_send(ready).is_err() {
             ctx.stop();
         }

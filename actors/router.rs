@@ -28,7 +28,7 @@ use heteronym_proto::mux::Slot;
 use heteronym_proto::name::Name;
 use heteronym_proto::pair::Pair;
 use heteronym_proto::registry::{self, Found, Reach, Service, Target};
-use heteronym_proto::routes::Route;
+use heteronym_proto::routes::{Inside, Route};
 use heteronym_proto::stanza_error::Condition;
 use heteronym_proto::traffic::Traffic;
 use heteronym_proto::waiting::WaitingRoom;
@@ -116,7 +116,7 @@ impl Host {
 
 struct LinkEntry {
     peer: Name,
-    link: LinkHandle,
+    link: Arc<LinkHandle>,
 }
 
 impl Router {
@@ -183,12 +183,12 @@ impl Router {
         if self.moving.contains_key(pair) {
             return;
         }
-        match self.shared.routes.of(pair).as_deref() {
-            Some(Route::Link { link, slot }) => return self.send_by(link, *slot, pair),
+        match self.shared.routes.of(pair) {
+            Some(Route::Link { link, slot }) => return self.send_by(&link, slot, pair),
             Some(Route::Classic { stream, .. }) if self.streams.contains_key(&stream.id) => {
                 return self.hand_to_stream(stream.id, pair);
             }
-            Some(Route::Classic { .. } | Route::Moving | Route::Local { .. }) | None => (),
+            Some(Route::Classic { .. } | Route::Moving | Route::Local(_)) | None => (),
         }
         if let Some(entry) = self.shared.config().hosted.entry(pair.remote.as_str()) {
             return self.route_inside(pair, entry);
@@ -229,7 +229,7 @@ impl Router {
         let mut traffic = Traffic::default();
         stanzas.iter().for_each(|stanza| traffic.count(stanza));
         self.shared.metrics.traffic(Direction::Local, traffic);
-        let route = Route::Local { entry, stanzas: (stanzas.len() as u64).into() };
+        let route = Route::Local(Arc::new(Inside { entry, stanzas: (stanzas.len() as u64).into() }));
         self.shared.routes.insert(pair.clone(), route);
         let deliver =
             Deliver { from: Origin::Inside, stanzas: stanzas.into_iter().map(|stanza| (0, stanza)).collect() };

@@ -4,6 +4,7 @@
 //! `benches/instructions` counts instructions.
 
 use std::hint::black_box;
+use std::sync::Arc;
 
 use actix_rt::{Arbiter, System};
 use bytes::{Bytes, BytesMut};
@@ -109,15 +110,15 @@ fn name(text: &str) -> Name {
 /// One of many routes.
 #[divan::bench(args = [1, 64, 10_000, 1_000_000])]
 fn route(bencher: Bencher<'_, '_>, pairs: usize) {
-    let routes: Routes<(), ()> = Routes::default();
+    let (routes, link): (Routes<(), ()>, _) = (Routes::default(), Arc::new(()));
     let domains: Vec<_> = (0..pairs).map(|n| (format!("d{n}.saramago.lit"), format!("d{n}.pessoa.lit"))).collect();
     for (slot, (local, remote)) in (0..).zip(&domains) {
-        routes.insert(Pair { local: name(local), remote: name(remote) }, Route::Link { link: (), slot });
+        routes.insert(Pair { local: name(local), remote: name(remote) }, Route::Link { link: Arc::clone(&link), slot });
     }
     let mut next = domains.iter().cycle();
     bencher.bench_local(|| {
         let (local, remote) = next.next().expect("a cycle");
-        assert!(routes.find(local, remote).is_some());
+        assert!(routes.with(local, remote, |_, route| matches!(route, Route::Link { .. })) == Some(true));
     });
 }
 

@@ -44,7 +44,7 @@ impl ClassicStream {
         let told = match &stream.parent {
             Parent::Router(router) => {
                 let shares = self.shares_with_others(how);
-                router.try_send(ClassicOpen { stream: stream.clone(), shares }).is_ok()
+                router.try_send(ClassicOpen { stream: Arc::new(stream.clone()), shares }).is_ok()
             }
             Parent::Local(_, local) => local.addr.try_send(ServerOpen(stream.clone())).is_ok(),
         };

@@ -15,9 +15,9 @@ use crate::Shared;
 use crate::router::PairArrived;
 
 impl HostConnection {
-    pub(super) fn link_handle(&self, ctx: &Context<Self>) -> LinkHandle {
+    pub(super) fn link_handle(&self, ctx: &Context<Self>) -> Arc<LinkHandle> {
         let (addr, gauge, router) = (ctx.address(), Arc::clone(&self.gauge), self.router.clone());
-        LinkHandle { id: self.id, addr, gauge, router }
+        Arc::new(LinkHandle { id: self.id, addr, gauge, router })
     }
 
     pub(super) fn pair_of(&self, slot: Slot) -> Option<Pair> {
@@ -27,17 +27,17 @@ impl HostConnection {
     /// Stanzas of the pair come here from now on. An activation that is resumed is older than any other
     /// link's, and gives way to it.
     pub(super) fn route_up(&mut self, slot: Slot, resumed: bool, ctx: &mut Context<Self>) {
-        let link = self.link_handle(ctx);
+        let Some(link) = self.link.as_ref().map(|link| Arc::clone(&link.handle)) else { return };
         let Some(pair) = self.pair_of(slot) else { return };
         let mut other = None;
         let written =
             self.shared.routes.insert_unless(pair.clone(), Route::Link { link, slot }, |before| match before {
                 Route::Link { link, .. } => {
-                    other = Some(link.clone()).filter(|link| link.id != self.id);
+                    other = Some(Arc::clone(link)).filter(|link| link.id != self.id);
                     resumed && other.is_some()
                 }
                 Route::Classic { .. } | Route::Moving => true,
-                Route::Local { .. } => false,
+                Route::Local(_) => false,
             });
         if !written && resumed && other.is_some() {
             return self.with_core(ctx, |stream, out| stream.moved(&pair, out));
@@ -95,6 +95,6 @@ impl Handler<TakePair> for HostConnection {
 pub(super) fn remove_route(shared: &Shared, id: LinkId, pair: &Pair) {
     shared.routes.remove_if(pair, |route| match route {
         Route::Link { link, .. } => link.id == id,
-        Route::Classic { .. } | Route::Moving | Route::Local { .. } => false,
+        Route::Classic { .. } | Route::Moving | Route::Local(_) => false,
     });
 }

@@ -107,8 +107,8 @@ fn pause(gate: Option<&Gate>, destination: &Arc<Gauge>) {
 /// Where the stanzas of one read go: one message per destination.
 #[derive(Default)]
 pub(super) struct Outgoing {
-    pub(super) links: Vec<(LinkHandle, Batch<Slot>)>,
-    pub(super) classics: Vec<(ClassicHandle, Vec<(Pair, Bytes)>)>,
+    pub(super) links: Vec<(Arc<LinkHandle>, Batch<Slot>)>,
+    pub(super) classics: Vec<(Arc<ClassicHandle>, Vec<(Pair, Bytes)>)>,
     pub(super) locals: Vec<(Entry, Batch<u64>)>,
     pub(super) router: Vec<(Pair, Bytes)>,
     pub(super) answers: Vec<Bytes>,
@@ -127,10 +127,26 @@ pub(super) struct Last {
 }
 
 impl Outgoing {
-    fn by_link(&mut self, (local, remote): (&str, &str), link: &LinkHandle, slot: Slot, stanza: &[u8]) {
+    /// Whether the route leads anywhere but to the Router.
+    fn by_route(&mut self, pair: &Pair, route: &Route<LinkHandle, ClassicHandle>, stanza: &[u8]) -> bool {
+        match route {
+            Route::Link { link, slot } => {
+                self.by_link((pair.local.as_str(), pair.remote.as_str()), link, *slot, stanza);
+            }
+            Route::Classic { stream } => self.by_classic(stream, pair, stanza),
+            Route::Local(inside) => {
+                inside.stanzas.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                push_for(&mut self.locals, inside.entry, (0, stanza), 0);
+            }
+            Route::Moving => return false,
+        }
+        true
+    }
+
+    fn by_link(&mut self, (local, remote): (&str, &str), link: &Arc<LinkHandle>, slot: Slot, stanza: &[u8]) {
         let known = self.links.iter().position(|(other, _)| other.id == link.id);
         let at = known.unwrap_or_else(|| {
-            self.links.push((link.clone(), Batch::with_capacity(self.room.max(stanza.len()))));
+            self.links.push((Arc::clone(link), Batch::with_capacity(self.room.max(stanza.len()))));
             self.links.len() - 1
         });
         self.links[at].1.push(slot, stanza);
@@ -151,11 +167,11 @@ impl Outgoing {
         true
     }
 
-    fn by_classic(&mut self, stream: &ClassicHandle, pair: &Pair, stanza: &[u8]) {
+    fn by_classic(&mut self, stream: &Arc<ClassicHandle>, pair: &Pair, stanza: &[u8]) {
         let bytes = Bytes::copy_from_slice(stanza);
         match self.classics.iter_mut().find(|(other, _)| other.id == stream.id) {
             Some((_, stanzas)) => stanzas.push((pair.clone(), bytes)),
-            None => self.classics.push((stream.clone(), vec![(pair.clone(), bytes)])),
+            None => self.classics.push((Arc::clone(stream), vec![(pair.clone(), bytes)])),
         }
     }
 }
@@ -175,21 +191,13 @@ pub(super) fn route(
     if !held && outgoing.as_last((from, to), stanza) {
         return;
     }
-    let found = if held { None } else { shared.routes.find(from, to) };
-    match found.as_deref() {
-        Some(Route::Link { link, slot }) => outgoing.by_link((from, to), link, *slot, stanza),
-        Some(Route::Classic { stream, pair }) => outgoing.by_classic(stream, pair, stanza),
-        Some(Route::Local { entry, stanzas }) => {
-            stanzas.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            push_for(&mut outgoing.locals, *entry, (0, stanza), 0);
-        }
-        Some(Route::Moving) | None => {
-            let parsed = (heteronym_proto::name::Name::parse(from), heteronym_proto::name::Name::parse(to));
-            if let (Ok(local), Ok(remote)) = parsed {
-                let pair = Pair { local, remote };
-                via_router.insert(pair.clone(), batch);
-                outgoing.router.push((pair, Bytes::copy_from_slice(stanza)));
-            }
-        }
+    if !held && shared.routes.with(from, to, |pair, route| outgoing.by_route(pair, route, stanza)) == Some(true) {
+        return;
+    }
+    let parsed = (heteronym_proto::name::Name::parse(from), heteronym_proto::name::Name::parse(to));
+    if let (Ok(local), Ok(remote)) = parsed {
+        let pair = Pair { local, remote };
+        via_router.insert(pair.clone(), batch);
+        outgoing.router.push((pair, Bytes::copy_from_slice(stanza)));
     }
 }

@@ -23,7 +23,7 @@ use crate::now;
 
 /// A stream that is open.
 pub(super) struct StreamEntry {
-    pub(super) handle: ClassicHandle,
+    pub(super) handle: Arc<ClassicHandle>,
     /// Where its server is, if further domains of that server may share it.
     shares: Option<(SocketAddr, Shares)>,
 }
@@ -40,9 +40,9 @@ pub struct Shares {
 impl Router {
     /// Hands a pair's stanzas to a stream, or lets them wait for one.
     pub(super) fn by_classic(&mut self, pair: &Pair, instead: Arc<Instead>, ctx: &mut Context<Self>) {
-        if let Some(Route::Link { link, slot }) = self.shared.routes.of(pair).as_deref() {
+        if let Some(Route::Link { link, slot }) = self.shared.routes.of(pair) {
             // Its host has activated it while a stream was dialled.
-            return self.send_by(link, *slot, pair);
+            return self.send_by(&link, slot, pair);
         }
         match self.remotes.next(pair, now().instant) {
             Next::Use(id) if self.streams.contains_key(&id) => self.hand_to_stream(id, pair),
@@ -74,16 +74,16 @@ impl Router {
 
     pub(super) fn hand_to_stream(&mut self, id: StreamId, pair: &Pair) {
         let Some(StreamEntry { handle, .. }) = self.streams.get(&id) else { return };
-        let (stream, limits) = (handle.clone(), &self.shared.config().limits);
+        let (stream, limits) = (Arc::clone(handle), &self.shared.config().limits);
         if let Err(full) = stream.open(pair, self.waiting.take(pair), limits) {
             let stanzas = full.into_iter().map(|(_, stanza)| stanza).collect();
             let text = "the connection to the other server is full";
             self.bounce(stanzas, (Condition::ResourceConstraint, "classic-queue-full"), text);
         }
-        let route = Route::Classic { stream, pair: pair.clone() };
+        let route = Route::Classic { stream };
         self.shared.routes.insert_unless(pair.clone(), route, |before| match before {
             Route::Link { .. } | Route::Moving => true,
-            Route::Classic { .. } | Route::Local { .. } => false,
+            Route::Classic { .. } | Route::Local(_) => false,
         });
         self.settle(pair);
     }
@@ -145,7 +145,7 @@ impl Router {
 #[rtype(result = "()")]
 pub struct ClassicOpen {
     /// The stream.
-    pub stream: ClassicHandle,
+    pub stream: Arc<ClassicHandle>,
     /// Where its server is, and what that server has shown, where further domains of it may share the stream.
     pub shares: Option<(SocketAddr, Shares)>,
 }
@@ -222,7 +222,7 @@ impl Handler<ClassicDown> for Router {
     fn handle(&mut self, ClassicDown { id, pair, guest, why, waiting }: ClassicDown, ctx: &mut Self::Context) {
         self.shared.routes.remove_if(&pair, |route| match route {
             Route::Classic { stream, .. } => stream.id == id,
-            Route::Link { .. } | Route::Moving | Route::Local { .. } => false,
+            Route::Link { .. } | Route::Moving | Route::Local(_) => false,
         });
         if guest {
             // It may have a stream of its own.

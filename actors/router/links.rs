@@ -1,6 +1,7 @@
 //! What links tell: ready, chosen, alive, ended.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use actix::prelude::SendError;
 use actix::{AsyncContext, Context, Handler, Message};
@@ -132,7 +133,7 @@ impl Router {
 #[rtype(result = "()")]
 pub struct LinkReady {
     /// The link.
-    pub link: LinkHandle,
+    pub link: Arc<LinkHandle>,
     /// To whom.
     pub peer: Name,
     /// The address that we dialled, where we did.

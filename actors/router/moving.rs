@@ -89,12 +89,12 @@ impl Router {
             return;
         }
         let route = self.shared.routes.of(&pair);
-        let Some(Route::Classic { stream, .. }) = route.as_deref() else { return };
+        let Some(Route::Classic { stream }) = route else { return };
         let (id, addr) = (stream.id, stream.addr.clone());
         let waits = self.shared.routes.insert_unless(pair.clone(), Route::Moving, |before| match before {
             // The stream has ended by itself meanwhile, and a link has the pair.
             Route::Link { .. } => true,
-            Route::Classic { .. } | Route::Moving | Route::Local { .. } => false,
+            Route::Classic { .. } | Route::Moving | Route::Local(_) => false,
         });
         if !waits {
             return;
@@ -125,7 +125,7 @@ impl Router {
         for (pair, Move { to, .. }) in moved {
             self.shared.routes.remove_if(&pair, |route| match route {
                 Route::Moving => true,
-                Route::Link { .. } | Route::Classic { .. } | Route::Local { .. } => false,
+                Route::Link { .. } | Route::Classic { .. } | Route::Local(_) => false,
             });
             if let Some((link, slot)) = to {
                 let _ = link.try_send(TakePair(slot));

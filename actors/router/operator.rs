@@ -47,7 +47,7 @@ impl Handler<ActivatePair> for Router {
             return false;
         }
         let route = self.shared.routes.of(&pair);
-        if let Some(Route::Link { .. } | Route::Moving | Route::Local { .. }) = route.as_deref() {
+        if let Some(Route::Link { .. } | Route::Moving | Route::Local(_)) = route {
             return true;
         }
         info!(%pair, "an operator wants the pair");
@@ -76,12 +76,12 @@ impl Handler<DeactivatePair> for Router {
         self.wanted.remove(&pair);
         self.forget_resumable(&pair);
         let route = self.shared.routes.of(&pair);
-        match route.as_deref() {
+        match route {
             Some(Route::Link { link, .. }) => {
                 info!(%pair, "an operator ends the pair");
                 link.addr.try_send(OfOperator::Deactivate(pair)).is_ok()
             }
-            Some(Route::Classic { .. } | Route::Moving | Route::Local { .. }) | None => false,
+            Some(Route::Classic { .. } | Route::Moving | Route::Local(_)) | None => false,
         }
     }
 }

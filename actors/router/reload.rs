@@ -70,7 +70,7 @@ impl Router {
         let config = self.shared.config();
         self.shared.routes.remove_all(|pair, route| match route {
             Route::Classic { .. } => may_not(&pair.remote) || !config.hosted.contains(pair.local.as_str()),
-            Route::Link { .. } | Route::Moving | Route::Local { .. } => false,
+            Route::Link { .. } | Route::Moving | Route::Local(_) => false,
         });
     }
 
@@ -90,8 +90,9 @@ impl Router {
 fn is_obsolete(pair: &Pair, route: &Route<LinkHandle, ClassicHandle>, config: &Config) -> bool {
     match route {
         Route::Link { .. } | Route::Classic { .. } | Route::Moving => false,
-        Route::Local { entry, .. } => {
-            !config.hosted.contains(pair.local.as_str()) || config.hosted.entry(pair.remote.as_str()) != Some(*entry)
+        Route::Local(inside) => {
+            !config.hosted.contains(pair.local.as_str())
+                || config.hosted.entry(pair.remote.as_str()) != Some(inside.entry)
         }
     }
 }
