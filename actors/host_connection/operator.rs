@@ -65,7 +65,7 @@ impl Handler<GetQueues> for HostConnection {
             count: waiting.count,
             bytes: waiting.bytes,
             oldest: instant.saturating_duration_since(waiting.since),
-            why: match (&record.last_error, waiting.open) {
+            why: match (record.last_error(), waiting.open) {
                 (_, true) => "the connection takes no more at the moment".to_owned(),
                 (Some(error), false) => error.to_string(),
                 (None, false) if record.active.is_some() => "the peer asked to hold stanzas for this domain".to_owned(),

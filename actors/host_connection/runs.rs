@@ -30,7 +30,7 @@ impl HostConnection {
         let Some(link) = &self.link else { return };
         let wired = link.wired.borrow();
         let record = wired.stream.record(slot);
-        let core = PairCore::new(record.pair.clone(), wired.stream.setting().clone(), record.stale_runs > 0);
+        let core = PairCore::new(record.pair.clone(), wired.stream.setting().clone(), record.stale_runs() > 0);
         let peer = wired.stream.peer().clone();
         let child = DomainPair::new(core, slot, aid, peer, ctx.address(), self.shared.clone()).start();
         self.children.insert(slot, (aid, child));

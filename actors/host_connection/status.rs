@@ -91,8 +91,8 @@ fn pair_status(record: &PairRecord, host: &str) -> PairStatus {
         via: Via::Federation,
         stanzas_in: record.stanzas_in,
         stanzas_out: record.stanzas_out,
-        activated_at: record.active.as_ref().map(|active| active.since),
+        activated_at: record.active.as_ref().map(|active| active.since()),
         expires_at: record.active.as_ref().map(|active| active.expires),
-        last_error: record.last_error.as_deref().map(str::to_owned),
+        last_error: record.last_error().map(str::to_owned),
     }
 }

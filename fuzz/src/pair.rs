@@ -160,7 +160,7 @@ fn framer() -> Framer {
 
 /// The activations that are in force.
 fn active(side: &Side) -> HashSet<Aid> {
-    side.stream.records().filter_map(|record| record.active.as_ref()).map(|active| active.aid).collect()
+    side.stream.records().filter_map(|record| record.active.as_ref()).map(heteronym_proto::pairs::Active::aid).collect()
 }
 
 fn is_of_active_pair(side: &Side, now: Now, bytes: &Bytes) -> bool {

@@ -38,12 +38,21 @@ pub struct Setting {
 /// What is left of a run that succeeded.
 #[derive(Debug)]
 pub struct Proven {
-    /// rs, with which the pair is resumed on another link.
-    pub resume_secret: Zeroizing<[u8; 32]>,
-    /// rid, which names it.
-    pub resume_id: [u8; 16],
+    /// What names the activation, and resumes it. It stays where it is until it is overwritten.
+    pub resumable: Box<Resumable>,
     /// The earlier end of both certificates, Unix seconds.
     pub certificates_end: u64,
+}
+
+/// What an activation that is in force can be resumed with (protocol §6).
+#[derive(Debug)]
+pub struct Resumable {
+    /// rs, with which the pair is resumed on another link.
+    pub secret: Zeroizing<[u8; 32]>,
+    /// rid, which names it there.
+    pub id: [u8; 16],
+    /// The id of the run.
+    pub aid: [u8; 16],
 }
 
 impl Run {
@@ -127,7 +136,8 @@ impl Run {
     fn proven(&self, schedule: Schedule) -> Proven {
         let Schedule { resume_secret, resume_id, .. } = schedule;
         let certificates_end = self.own.certificate.not_after.min(self.peer.certificate.not_after);
-        Proven { resume_secret, resume_id, certificates_end }
+        let resumable = Box::new(Resumable { secret: resume_secret, id: resume_id, aid: self.context.aid });
+        Proven { resumable, certificates_end }
     }
 }
 

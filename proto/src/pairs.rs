@@ -1,174 +1,33 @@
 //! The pairs of one link: what is left of a pair when its actor is parked.
 
-use std::collections::BTreeMap;
-use std::time::Instant;
+mod record;
+mod rows;
 
-use crate::activation::Proven;
+use std::collections::BTreeMap;
+
+use ahash::RandomState;
+use hashbrown::HashTable;
+
 use crate::control::Aid;
-use crate::domain_pair::Failure;
 use crate::keyed::HashMap;
 use crate::mux::Slot;
 use crate::name::Name;
 use crate::pair::{AsPair, Pair};
-use crate::transcript::Confirmation;
 
-/// A pair's record on one link.
-#[derive(Debug)]
-pub struct PairRecord {
-    /// Its names.
-    pub pair: Pair,
-    /// The activation that is in force.
-    pub active: Option<Active>,
-    /// The activation that is under way.
-    pub run: Option<Run>,
-    /// Nothing is asked for before this.
-    pub pause: Option<Pause>,
-    /// Runs in a row that ended with a stale identity.
-    pub stale_runs: u8,
-    /// Stanzas that came from the peer and were taken.
-    pub stanzas_in: u64,
-    /// Stanzas that were written to the link.
-    pub stanzas_out: u64,
-    /// For the operator.
-    pub last_error: Option<Box<str>>,
-    /// Another link has it now: stanzas that are still under way to its slot go there.
-    pub(crate) moved: bool,
-    /// Stanzas may be under way to its slot: it was open once.
-    pub(crate) was_open: bool,
-    /// The number of the last stanza that was written for it in this session.
-    pub(crate) last_sent: u64,
-    /// It may send once this ping is answered: then the peer has handed back what was under way.
-    pub(crate) opens_behind: Option<u64>,
-}
-
-/// An activation in force.
-#[derive(Debug)]
-pub struct Active {
-    /// Its id.
-    pub aid: Aid,
-    /// Since when, Unix seconds.
-    pub since: u64,
-    /// Its end, Unix seconds: the earlier of both sides'.
-    pub expires: u64,
-    /// Whether we asked for it.
-    pub initiated: bool,
-    /// What it can be resumed with (protocol §6).
-    pub proven: Box<Proven>,
-}
-
-/// An activation under way.
-#[derive(Debug)]
-pub enum Run {
-    /// Waits for its turn among our runs.
-    Queued,
-    /// We asked; the pair's actor works or waits for the response.
-    Asking(Aid),
-    /// We sent `<activate/>` and wait for `<active/>`.
-    Activating(Aid, Box<Proven>),
-    /// The peer asked; the pair's actor works.
-    Serving(Aid),
-    /// We responded and expect `<activate/>` with this confirmation.
-    Responded(Aid, Confirmation, Box<Proven>),
-}
-
-/// Why nothing is asked for now.
-#[derive(Clone, Debug)]
-pub struct Pause {
-    /// Until when.
-    pub until: Instant,
-    /// A refusal that bounces stanzas meanwhile; `None`: they wait.
-    pub refusal: Option<Failure>,
-}
-
-/// What the status page says of a pair.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum PairState {
-    /// Its host is being looked up or reached.
-    Resolving,
-    /// An activation is under way.
-    Requested,
-    /// Usable both ways.
-    Active,
-    /// The activation was refused.
-    Refused,
-    /// It ends.
-    Draining,
-}
-
-impl Active {
-    /// For the operator, once it has ended by itself.
-    pub(crate) fn why_ended(&self) -> Box<str> {
-        let by_certificate = self.expires >= self.proven.certificates_end;
-        let what = if by_certificate { "a certificate of the pair" } else { "the activation" };
-        format!("{what} has ended, and no other was proved").into()
-    }
-}
-
-impl Run {
-    /// The id, once there is one.
-    #[must_use]
-    pub fn aid(&self) -> Option<Aid> {
-        match self {
-            Self::Queued => None,
-            Self::Asking(aid) | Self::Activating(aid, _) | Self::Serving(aid) | Self::Responded(aid, ..) => Some(*aid),
-        }
-    }
-
-    /// Whether we asked for it.
-    #[must_use]
-    pub fn is_ours(&self) -> bool {
-        match self {
-            Self::Queued | Self::Asking(_) | Self::Activating(..) => true,
-            Self::Serving(_) | Self::Responded(..) => false,
-        }
-    }
-}
-
-impl PairRecord {
-    fn new(pair: Pair) -> Self {
-        Self {
-            pair,
-            active: None,
-            run: None,
-            pause: None,
-            stale_runs: 0,
-            stanzas_in: 0,
-            stanzas_out: 0,
-            last_error: None,
-            moved: false,
-            was_open: false,
-            last_sent: 0,
-            opens_behind: None,
-        }
-    }
-
-    /// Whether stanzas of the pair may be sent: we know that it is active, or that the peer will before it reads them.
-    pub(crate) fn may_send(&self) -> bool {
-        self.active.is_some() || matches!(self.run, Some(Run::Activating(..)))
-    }
-
-    /// Whether the record is only a question of the peer's that came to nothing.
-    pub(crate) fn is_forgettable(&self) -> bool {
-        !self.was_open && self.active.is_none() && self.run.is_none() && self.pause.is_none()
-    }
-
-    /// For the status page.
-    #[must_use]
-    pub fn state(&self) -> PairState {
-        match (&self.active, &self.pause) {
-            (Some(_), _) => PairState::Active,
-            (None, Some(Pause { refusal: Some(_), .. })) => PairState::Refused,
-            (None, _) => PairState::Requested,
-        }
-    }
-}
+pub use record::{Active, PairRecord, PairState, Pause, Run};
+use rows::Rows;
 
 /// All pairs of a link, by slot, by names, by the peer's domain and by the id of a run.
 #[derive(Debug, Default)]
 pub struct Pairs {
-    records: Vec<PairRecord>,
-    by_name: HashMap<Pair, Slot>,
-    by_aid: HashMap<Aid, Slot>,
+    records: Rows<PairRecord>,
+    /// The slots of all pairs, by the hash of their names, which are in their records.
+    by_name: HashTable<Slot>,
+    /// The slots of pairs that are active, by the hash of the id.
+    by_active: HashTable<Slot>,
+    by_run: HashMap<Aid, Slot>,
+    /// Strangers choose names and ids.
+    hasher: RandomState,
     /// The slots of each domain of the peer's, in order. A peer may hold one domain after the other: that must not
     /// cost a look at every pair.
     by_remote: HashMap<Name, Vec<Slot>>,
@@ -183,36 +42,51 @@ impl Pairs {
     /// The slot of a pair.
     #[must_use]
     pub fn find(&self, pair: &dyn AsPair) -> Option<Slot> {
-        self.by_name.get(pair).copied()
+        let (local, remote) = (pair.local(), pair.remote());
+        let is_it = |slot: &Slot| {
+            let other = &self.records[*slot].pair;
+            other.local.as_str() == local && other.remote.as_str() == remote
+        };
+        self.by_name.find(self.hasher.hash_one(pair), is_it).copied()
     }
 
     /// The pair of a run or an activation in force.
     #[must_use]
     pub fn find_aid(&self, aid: &Aid) -> Option<Slot> {
-        self.by_aid.get(aid).copied()
+        let is_it = |slot: &Slot| aid_in(&self.records, *slot).as_ref() == Some(aid);
+        self.by_run.get(aid).or_else(|| self.by_active.find(self.hasher.hash_one(aid), is_it)).copied()
     }
 
     /// Adds a pair in `slot`, which is the next.
     pub fn add(&mut self, slot: Slot, pair: Pair) {
         debug_assert_eq!(slot as usize, self.records.len(), "slots are given out in order");
-        let pair = self.enter(slot, &pair);
+        let pair = self.share(slot, &pair);
         self.records.push(PairRecord::new(pair));
+        self.name(slot);
     }
 
-    /// Remembers where the pair is; the pair, with names that are shared.
-    fn enter(&mut self, slot: Slot, pair: &Pair) -> Pair {
+    /// Counts a pair for its domains; the pair, with names that are shared.
+    fn share(&mut self, slot: Slot, pair: &Pair) -> Pair {
         let local = self.locals.get_key_value(&pair.local).map_or(&pair.local, |(name, _)| name).clone();
         let remote = self.by_remote.get_key_value(&pair.remote).map_or(&pair.remote, |(name, _)| name).clone();
         *self.locals.entry(local.clone()).or_default() += 1;
         let slots = self.by_remote.entry(remote.clone()).or_default();
         slots.insert(slots.partition_point(|other| *other < slot), slot);
-        let pair = Pair { local, remote };
-        self.by_name.insert(pair.clone(), slot);
-        pair
+        Pair { local, remote }
     }
 
-    fn leave(&mut self, slot: Slot, pair: &Pair) {
-        self.by_name.remove(pair);
+    /// Remembers where the pair is whose record is in `slot`.
+    fn name(&mut self, slot: Slot) {
+        let Self { records, by_name, hasher, .. } = self;
+        let hash = |slot: &Slot| hasher.hash_one(&records[*slot].pair);
+        by_name.insert_unique(hash(&slot), slot, hash);
+    }
+
+    fn leave(&mut self, slot: Slot) {
+        let pair = &self.records[slot].pair;
+        if let Ok(named) = self.by_name.find_entry(self.hasher.hash_one(pair), |other| *other == slot) {
+            named.remove();
+        }
         if let Some(count) = self.locals.get_mut(&pair.local) {
             *count -= 1;
             if *count == 0 {
@@ -228,31 +102,48 @@ impl Pairs {
     }
 
     /// Gives the slot of a record that is not needed any more to another pair.
-    pub(crate) fn replace(&mut self, slot: Slot, pair: Pair) {
-        let before = self.records[slot as usize].pair.clone();
-        self.leave(slot, &before);
-        let pair = self.enter(slot, &pair);
-        self.records[slot as usize] = PairRecord::new(pair);
+    pub(crate) fn replace(&mut self, slot: Slot, pair: &Pair) {
+        self.set_active(slot, None);
+        self.leave(slot);
+        self.records[slot] = PairRecord::new(self.share(slot, pair));
+        self.name(slot);
     }
 
-    /// Remembers that `aid` belongs to `slot`.
+    /// Remembers that run `aid` belongs to `slot`.
     pub fn name_run(&mut self, aid: Aid, slot: Slot) {
-        self.by_aid.insert(aid, slot);
+        self.by_run.insert(aid, slot);
     }
 
-    /// Forgets an id.
-    pub fn forget_aid(&mut self, aid: &Aid) {
-        self.by_aid.remove(aid);
+    /// Forgets the id of a run.
+    pub fn forget_run(&mut self, aid: &Aid) {
+        self.by_run.remove(aid);
+    }
+
+    /// Puts an activation into force, or none; the one that was.
+    pub(crate) fn set_active(&mut self, slot: Slot, active: Option<Active>) -> Option<Active> {
+        let Self { records, by_active, hasher, .. } = self;
+        let before = std::mem::replace(&mut records[slot].active, active);
+        if let Some(before) = &before
+            && let Ok(named) = by_active.find_entry(hasher.hash_one(before.aid()), |other| *other == slot)
+        {
+            named.remove();
+        }
+        let hash = |slot: &Slot| aid_in(records, *slot).map_or(0, |aid| hasher.hash_one(aid));
+        if records[slot].active.is_some() {
+            by_active.insert_unique(hash(&slot), slot, hash);
+        }
+        before
     }
 
     /// The link has ended: no run goes on, and what was active can be resumed on the next one.
     pub(crate) fn put_to_sleep(&mut self, asleep: &mut Asleep) {
-        self.by_aid.clear();
-        asleep.retain(|_, (slot, _)| self.records[*slot as usize].active.is_none());
-        for (slot, record) in (0..).zip(&mut self.records) {
-            record.run = None;
+        self.by_run.clear();
+        self.by_active.clear();
+        asleep.retain(|_, (slot, _)| self.records[*slot].active.is_none());
+        for (slot, record) in (0..).zip(self.records.iter_mut()) {
+            record.change(|rare| rare.run = None);
             if let Some(active) = record.active.take() {
-                asleep.insert(active.proven.resume_id, (slot, active));
+                asleep.insert(active.resumable.id, (slot, active));
             }
         }
     }
@@ -265,12 +156,12 @@ impl Pairs {
     /// The record in `slot`.
     #[must_use]
     pub fn get(&self, slot: Slot) -> &PairRecord {
-        &self.records[slot as usize]
+        &self.records[slot]
     }
 
     /// The record in `slot`.
     pub fn get_mut(&mut self, slot: Slot) -> &mut PairRecord {
-        &mut self.records[slot as usize]
+        &mut self.records[slot]
     }
 
     /// The records of all pairs with `domain`, the peer's, with their slots.
@@ -281,7 +172,7 @@ impl Pairs {
 
     /// All records with their slots.
     pub fn iter(&self) -> impl Iterator<Item = (Slot, &PairRecord)> {
-        (0..).zip(&self.records)
+        (0..).zip(self.records.iter())
     }
 
     /// How many there are.
@@ -293,13 +184,21 @@ impl Pairs {
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty()
+        self.len() == 0
     }
+}
+
+/// The id of the activation that is in force in a slot.
+fn aid_in(records: &Rows<PairRecord>, slot: Slot) -> Option<Aid> {
+    records[slot].active.as_ref().map(Active::aid)
 }
 
 #[cfg(test)]
 mod tests {
+    use zeroize::Zeroizing;
+
     use super::*;
+    use crate::activation::{Proven, Resumable};
 
     fn pair(local: &str, remote: &str) -> Pair {
         Pair { local: Name::parse(local).unwrap(), remote: Name::parse(remote).unwrap() }
@@ -315,11 +214,39 @@ mod tests {
             pairs.with_remote(&Name::parse(remote).unwrap()).map(|(slot, _)| slot).collect::<Vec<_>>()
         };
         assert_eq!(slots(&pairs, "x.lit"), [0, 2]);
-        pairs.replace(0, pair("a.lit", "z.lit"));
+        pairs.replace(0, &pair("a.lit", "z.lit"));
         assert_eq!(slots(&pairs, "x.lit"), [2]);
         assert_eq!(slots(&pairs, "z.lit"), [0]);
         assert_eq!(slots(&pairs, "xx.lit"), [0; 0]);
         let names = [&pairs.get(0).pair.local, &pairs.get(1).pair.local].map(|name| name.as_str().as_ptr());
         assert_eq!(names[0], names[1], "one copy of a name");
+    }
+
+    fn active(aid: u8) -> Active {
+        let resumable = Resumable { secret: Zeroizing::new([0; 32]), id: [aid; 16], aid: [aid; 16] };
+        Active::new(Proven { resumable: Box::new(resumable), certificates_end: 9 }, 1, 5, true)
+    }
+
+    #[test]
+    fn pairs_are_found_by_names_and_by_ids_of_runs_and_activations() {
+        let mut pairs = Pairs::default();
+        for n in 0..1000 {
+            pairs.add(n, pair("a.lit", &format!("x{n}.lit")));
+        }
+        for n in 0..250 {
+            pairs.set_active(n.into(), Some(active(n)));
+        }
+        pairs.name_run([255; 16], 7);
+        assert_eq!(pairs.find(&("a.lit", "x999.lit")), Some(999));
+        assert_eq!(pairs.find(&("x999.lit", "a.lit")), None);
+        assert_eq!((pairs.find_aid(&[7; 16]), pairs.find_aid(&[255; 16])), (Some(7), Some(7)));
+        let before = pairs.set_active(7, Some(active(254)));
+        assert_eq!(before.map(|before| (before.aid(), before.since(), before.expires)), Some(([7; 16], 1, 5)));
+        assert_eq!((pairs.find_aid(&[7; 16]), pairs.find_aid(&[254; 16])), (None, Some(7)));
+        pairs.replace(7, &pair("b.lit", "y.lit"));
+        assert_eq!((pairs.find_aid(&[254; 16]), pairs.find(&("a.lit", "x7.lit"))), (None, None));
+        assert_eq!(pairs.find(&("b.lit", "y.lit")), Some(7));
+        pairs.forget_run(&[255; 16]);
+        assert_eq!(pairs.find_aid(&[255; 16]), None);
     }
 }

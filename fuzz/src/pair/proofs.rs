@@ -58,9 +58,9 @@ impl Proofs {
             let Some(active) = &record.active else { continue };
             let Pair { local, remote } = &record.pair;
             let holds = if active.initiated {
-                other.responded.contains(&active.aid) && self.asked.get(&active.aid) == Some(&record.pair)
+                other.responded.contains(&active.aid()) && self.asked.get(&active.aid()) == Some(&record.pair)
             } else {
-                other.activated.contains(&(active.aid, local.clone(), remote.clone()))
+                other.activated.contains(&(active.aid(), local.clone(), remote.clone()))
             };
             assert!(holds, "{local} and {remote} are active, and nobody has proved it");
         }

@@ -26,7 +26,7 @@ pub(super) const FIRST_RENEWAL: f64 = 0.80;
 impl HostStream {
     /// Asks for a pair, as soon as its turn among our runs comes.
     pub(super) fn queue_run(&mut self, now: Now, slot: Slot, out: &mut Out) {
-        if self.pairs.get(slot).run.is_none() {
+        if self.pairs.get(slot).run().is_none() {
             self.set_run(slot, Some(Run::Queued));
             self.queued_runs.push_back(slot);
             self.start_runs(now, out);
@@ -36,7 +36,7 @@ impl HostStream {
     pub(super) fn start_runs(&mut self, now: Now, out: &mut Out) {
         while self.chosen && self.is_settled() && !self.closing && self.our_runs < CONCURRENT_RUNS {
             let Some(slot) = self.queued_runs.pop_front() else { return };
-            if !matches!(self.pairs.get(slot).run, Some(Run::Queued)) {
+            if !matches!(self.pairs.get(slot).run(), Some(Run::Queued)) {
                 continue;
             }
             let mut aid = Aid::default();
@@ -59,16 +59,16 @@ impl HostStream {
     /// the counts, and what belongs to a run right.
     pub(super) fn set_run(&mut self, slot: Slot, run: Option<Run>) -> Option<Run> {
         let aid = run.as_ref().and_then(Run::aid);
-        let before = std::mem::replace(&mut self.pairs.get_mut(slot).run, run);
+        let before = self.pairs.get_mut(slot).change(|rare| std::mem::replace(&mut rare.run, run));
         if let Some((ended, ours)) = before.as_ref().and_then(named) {
             *self.run_count(ours) -= 1;
-            self.pairs.forget_aid(&ended);
+            self.pairs.forget_run(&ended);
             if aid != Some(ended) {
                 self.identities.forget(slot);
                 self.timers.clear(slot, Timer::RunEnds);
             }
         }
-        if let Some((aid, ours)) = self.pairs.get(slot).run.as_ref().and_then(named) {
+        if let Some((aid, ours)) = self.pairs.get(slot).run().and_then(named) {
             *self.run_count(ours) += 1;
             self.pairs.name_run(aid, slot);
         }
@@ -83,7 +83,7 @@ impl HostStream {
     ///
     /// Crypto and delegation are the actor's own business and do not come here.
     pub fn pair_says(&mut self, now: Now, slot: Slot, aid: Aid, said: PairAction, out: &mut Out) {
-        let run = self.pairs.get(slot).run.as_ref();
+        let run = self.pairs.get(slot).run();
         let Some(ours) = run.filter(|run| run.aid() == Some(aid)).map(Run::is_ours) else { return };
         match said {
             PairAction::NeedPeerIdentity { own, again } => {
@@ -97,12 +97,12 @@ impl HostStream {
             }
             PairAction::Request(request) => self.control(Control::Request(*request), out),
             PairAction::Respond(response, expected, proven) => {
-                self.set_run(slot, Some(Run::Responded(aid, expected, Box::new(proven))));
+                self.set_run(slot, Some(Run::Responded(expected, proven)));
                 out.actions.push(Action::EndPair(slot));
                 self.control(Control::Response(*response), out);
             }
             PairAction::Activate(activate, proven) => {
-                self.set_run(slot, Some(Run::Activating(aid, Box::new(proven))));
+                self.set_run(slot, Some(Run::Activating(proven)));
                 out.actions.push(Action::EndPair(slot));
                 self.control(Control::Activate(activate), out);
                 self.open(slot, false, out);
@@ -113,7 +113,7 @@ impl HostStream {
     }
 
     fn run_failed(&mut self, now: Now, slot: Slot, aid: Aid, failure: Failure, out: &mut Out) {
-        let ours = self.pairs.get(slot).run.as_ref().is_some_and(Run::is_ours);
+        let ours = self.pairs.get(slot).run().is_some_and(Run::is_ours);
         // The responder waits for an <activate/> that will not come.
         let found_by_us = failure.said_by == SaidBy::Us && failure.refusal == Refusal::BadProof;
         if !ours || found_by_us {
@@ -140,7 +140,7 @@ impl HostStream {
 
     /// The pair's actor broke down: its run ends, and stanzas wait for another.
     pub fn pair_broke(&mut self, now: Now, slot: Slot, out: &mut Out) {
-        let Some(aid) = self.pairs.get(slot).run.as_ref().and_then(Run::aid) else { return };
+        let Some(aid) = self.pairs.get(slot).run().and_then(Run::aid) else { return };
         let text = "an internal error ended the activation".to_owned();
         let failure = Failure { refusal: Refusal::Busy(1), said_by: SaidBy::Us, text };
         self.pair_says(now, slot, aid, PairAction::Fail(failure), out);
@@ -150,7 +150,7 @@ impl HostStream {
     fn open(&mut self, slot: Slot, resumed: bool, out: &mut Out) {
         let record = self.pairs.get_mut(slot);
         record.was_open = true;
-        record.moved = false;
+        record.change(|rare| rare.moved = false);
         let held = self.held.contains(&record.pair.remote);
         if !self.opens_later(slot, resumed, out) && !held {
             self.mux.open(slot);
@@ -170,12 +170,12 @@ impl HostStream {
     pub(super) fn fail_run(&mut self, now: Now, slot: Slot, failure: Failure, out: &mut Out) {
         let run = self.set_run(slot, None);
         out.actions.push(Action::EndPair(slot));
-        if matches!(run, Some(Run::Activating(..))) && self.pairs.get(slot).active.is_none() {
+        if matches!(run, Some(Run::Activating(_))) && self.pairs.get(slot).active.is_none() {
             self.shut(slot, out);
         }
         let record = self.pairs.get_mut(slot);
-        let retries = failure.refusal == Refusal::StaleIdentity && record.stale_runs == 0;
-        record.stale_runs = u8::from(retries);
+        let retries = failure.refusal == Refusal::StaleIdentity && record.stale_runs() == 0;
+        record.change(|rare| rare.stale_runs = u8::from(retries));
         if retries {
             self.queue_run(now, slot, out);
         } else {
@@ -195,16 +195,9 @@ impl HostStream {
 
     /// The activation is in force; `change` says how.
     pub(super) fn activated(&mut self, now: Now, slot: Slot, active: Active, change: PairChange, out: &mut Out) {
-        let (aid, expires, initiated) = (active.aid, active.expires, active.initiated);
-        let record = self.pairs.get_mut(slot);
-        let before = record.active.replace(active);
-        record.pause = None;
-        record.stale_runs = 0;
-        record.last_error = None;
-        if let Some(before) = before {
-            self.pairs.forget_aid(&before.aid);
-        }
-        self.pairs.name_run(aid, slot);
+        let (expires, initiated) = (active.expires, active.initiated);
+        self.pairs.set_active(slot, Some(active));
+        self.pairs.get_mut(slot).change(|rare| (rare.pause, rare.stale_runs, rare.last_error) = (None, 0, None));
         let life = now.at_unix(expires).saturating_duration_since(now.instant);
         let renewal = now.instant + self.renewal(life, initiated);
         self.timers.set(renewal, slot, Timer::Renew);
@@ -231,8 +224,7 @@ impl HostStream {
     }
 
     fn forget_active(&mut self, slot: Slot) -> Option<Active> {
-        let active = self.pairs.get_mut(slot).active.take()?;
-        self.pairs.forget_aid(&active.aid);
+        let active = self.pairs.set_active(slot, None)?;
         if !broken::has(Fault::TimersStay) {
             self.timers.clear(slot, Timer::Renew);
             self.timers.clear(slot, Timer::Expire);
@@ -246,10 +238,10 @@ impl HostStream {
         }
     }
 
-    fn active(&self, now: Now, aid: Aid, proven: Box<Proven>, initiated: bool) -> Active {
+    /// When an activation ends that begins now, Unix seconds.
+    fn end_of(&self, now: Now, proven: &Proven) -> u64 {
         let life = self.config.activation_lifetime.as_secs();
-        let expires = now.unix.saturating_add(life).min(proven.certificates_end);
-        Active { aid, since: now.unix, expires, initiated, proven }
+        now.unix.saturating_add(life).min(proven.certificates_end)
     }
 
     /// Step 2 arrived. Checks, cheapest first (protocol §5); certificates, signature, delegation and
@@ -260,7 +252,7 @@ impl HostStream {
             Ok(slot) => {
                 let before = self.set_run(slot, Some(Run::Serving(aid)));
                 out.actions.push(Action::EndPair(slot));
-                if matches!(before, Some(Run::Activating(..))) && self.pairs.get(slot).active.is_none() {
+                if matches!(before, Some(Run::Activating(_))) && self.pairs.get(slot).active.is_none() {
                     self.shut(slot, out);
                 }
                 self.timers.set(now.instant + ACTIVATION_TIMEOUT, slot, Timer::RunEnds);
@@ -288,7 +280,7 @@ impl HostStream {
             return Err(Refusal::Policy);
         }
         let pair = Pair { local: request.responder.clone(), remote: request.initiator.clone() };
-        let run = self.pairs.find(&pair).and_then(|slot| self.pairs.get(slot).run.as_ref());
+        let run = self.pairs.find(&pair).and_then(|slot| self.pairs.get(slot).run());
         let asking = run.and_then(named).is_some_and(|(_, ours)| ours);
         if asking && self.decides() {
             return Err(Refusal::Glare);
@@ -301,7 +293,8 @@ impl HostStream {
 
     /// Step 3 arrived.
     pub(super) fn responded(&mut self, response: Response, out: &mut Out) {
-        let asking = |slot: &Slot| matches!(self.pairs.get(*slot).run, Some(Run::Asking(aid)) if aid == response.aid);
+        let asking =
+            |slot: &Slot| matches!(self.pairs.get(*slot).run(), Some(Run::Asking(aid)) if *aid == response.aid);
         match self.pairs.find_aid(&response.aid).filter(asking) {
             Some(slot) => out.actions.push(Action::Pair(slot, PairEvent::Response(response))),
             None => self.refuse(About::Aid(response.aid), Refusal::Malformed, out),
@@ -311,20 +304,20 @@ impl HostStream {
     /// Step 5 arrived: compared, and in force before the next element is looked at.
     pub(super) fn activate(&mut self, now: Now, activate: &Activate, out: &mut Out) {
         let (aid, slot) = (activate.aid, self.pairs.find_aid(&activate.aid));
-        let responded = |slot: &Slot| match &self.pairs.get(*slot).run {
-            Some(Run::Responded(pending, ..)) => *pending == aid,
-            Some(Run::Queued | Run::Asking(_) | Run::Activating(..) | Run::Serving(_)) | None => false,
+        let responded = |slot: &Slot| match self.pairs.get(*slot).run() {
+            Some(Run::Responded(_, proven)) => proven.resumable.aid == aid,
+            Some(Run::Queued | Run::Asking(_) | Run::Activating(_) | Run::Serving(_)) | None => false,
         };
         let Some(slot) = slot.filter(responded) else {
             return self.refuse(About::Aid(aid), Refusal::Malformed, out);
         };
-        let Some(Run::Responded(_, expected, proven)) = self.set_run(slot, None) else { return };
+        let Some(Run::Responded(expected, proven)) = self.set_run(slot, None) else { return };
         let pair = &self.pairs.get(slot).pair;
         let names = activate.initiator == pair.remote && activate.responder == pair.local;
         let proves = names && expected.matches(&activate.confirm);
         if proves && now.unix < proven.certificates_end {
-            let active = self.active(now, aid, proven, false);
-            let (initiated, expires) = (false, active.expires);
+            let (initiated, expires) = (false, self.end_of(now, &proven));
+            let active = Active::new(proven, now.unix, expires, initiated);
             self.control(Control::Active { aid, expires }, out);
             self.activated(now, slot, active, PairChange::Activated { initiated, expires }, out);
         } else {
@@ -336,20 +329,19 @@ impl HostStream {
 
     /// The peer has the pair active: from here on its stanzas are taken as well.
     pub(super) fn active_arrived(&mut self, now: Now, aid: Aid, expires: u64, out: &mut Out) {
-        let activating = |slot: &Slot| match &self.pairs.get(*slot).run {
-            Some(Run::Activating(pending, _)) => *pending == aid,
+        let activating = |slot: &Slot| match self.pairs.get(*slot).run() {
+            Some(Run::Activating(proven)) => proven.resumable.aid == aid,
             Some(Run::Queued | Run::Asking(_) | Run::Serving(_) | Run::Responded(..)) | None => false,
         };
         let Some(slot) = self.pairs.find_aid(&aid).filter(activating) else { return };
-        let Some(Run::Activating(_, proven)) = &self.pairs.get(slot).run else { return };
+        let Some(Run::Activating(proven)) = self.pairs.get(slot).run() else { return };
         if expires.min(proven.certificates_end) <= now.unix {
             let (refusal, text) = (Refusal::Busy(BUSY_SECONDS), "it ended before it began".to_owned());
             return self.fail_run(now, slot, Failure { refusal, said_by: SaidBy::Peer, text }, out);
         }
-        let Some(Run::Activating(_, proven)) = self.set_run(slot, None) else { return };
-        let mut active = self.active(now, aid, proven, true);
-        active.expires = active.expires.min(expires);
-        let (initiated, expires) = (true, active.expires);
+        let Some(Run::Activating(proven)) = self.set_run(slot, None) else { return };
+        let (initiated, expires) = (true, self.end_of(now, &proven).min(expires));
+        let active = Active::new(proven, now.unix, expires, initiated);
         self.activated(now, slot, active, PairChange::Activated { initiated, expires }, out);
         self.start_runs(now, out);
     }
@@ -366,9 +358,9 @@ impl HostStream {
             }
             About::Aid(aid) => {
                 let Some(slot) = self.pairs.find_aid(aid) else { return };
-                let run = self.pairs.get(slot).run.as_ref().filter(|run| run.aid() == Some(*aid));
+                let run = self.pairs.get(slot).run().filter(|run| run.aid() == Some(*aid));
                 match run {
-                    Some(Run::Asking(_) | Run::Activating(..)) => self.fail_run(now, slot, failure, out),
+                    Some(Run::Asking(_) | Run::Activating(_)) => self.fail_run(now, slot, failure, out),
                     Some(Run::Responded(..)) => self.refuse_run(now, slot, failure, out),
                     Some(Run::Queued | Run::Serving(_)) | None => (),
                 }
@@ -380,10 +372,10 @@ impl HostStream {
     pub(super) fn peer_deactivated(&mut self, now: Now, aid: Aid, reason: DeactivateReason, out: &mut Out) {
         let Some(slot) = self.pairs.find_aid(&aid) else { return };
         let record = self.pairs.get_mut(slot);
-        if let Some(active) = record.active.as_ref().filter(|active| active.aid == aid) {
+        if let Some(active) = record.active.as_ref().filter(|active| active.aid() == aid) {
             if reason == DeactivateReason::Expired {
                 let text = active.why_ended();
-                record.last_error.get_or_insert(text);
+                record.change(|rare| _ = rare.last_error.get_or_insert(text));
             }
             self.deactivated(now, slot, out);
             out.actions.push(Action::Changed(slot, PairChange::Deactivated(reason)));
@@ -397,10 +389,10 @@ impl HostStream {
         let run = self.set_run(slot, None);
         out.actions.push(Action::EndPair(slot));
         let proven = match run {
-            Some(Run::Activating(aid, _)) => Some(aid),
+            Some(Run::Activating(proven)) => Some(proven.resumable.aid),
             Some(Run::Queued | Run::Asking(_) | Run::Serving(_) | Run::Responded(..)) | None => None,
         };
-        let active = self.forget_active(slot).map(|active| active.aid);
+        let active = self.forget_active(slot).map(|active| active.aid());
         for aid in proven.into_iter().chain(active) {
             self.send_deactivate(slot, aid, reason);
         }

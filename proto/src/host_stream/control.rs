@@ -176,8 +176,9 @@ impl HostStream {
 
     /// The slots of all pairs with a domain of the peer's that could send if it were not held.
     fn usable_slots_to(&self, domain: &Name) -> Vec<Slot> {
-        let to =
-            |(slot, record): (Slot, &PairRecord)| (record.may_send() && record.opens_behind.is_none()).then_some(slot);
+        let to = |(slot, record): (Slot, &PairRecord)| {
+            (record.may_send() && record.opens_behind().is_none()).then_some(slot)
+        };
         self.pairs.with_remote(domain).filter_map(to).collect()
     }
 }

@@ -64,7 +64,7 @@ impl HostStream {
         mux.continue_for(&mut self.mux);
         (self.pairs, self.mux, self.unproven, self.sm.asleep) = (pairs, mux, unproven, asleep);
         self.sm.before = Some(counts);
-        let paused = |(slot, record): (Slot, &crate::pairs::PairRecord)| Some((slot, record.pause.as_ref()?.until));
+        let paused = |(slot, record): (Slot, &crate::pairs::PairRecord)| Some((slot, record.pause()?.until));
         for (slot, until) in self.pairs.iter().filter_map(paused).collect::<Vec<_>>() {
             self.timers.set(until, slot, Timer::Resume);
         }
@@ -291,7 +291,7 @@ impl HostStream {
     fn queue_again(&mut self, now: Now, again: Vec<Sent>, out: &mut Out) {
         for Sent { slot, bytes, retried, seq } in again {
             if let Some(slot) = slot.filter(|_| !broken::has(Fault::LostGoesNot)) {
-                if self.pairs.get(slot).moved {
+                if self.pairs.get(slot).is_moved() {
                     out.actions.push(Action::Reroute(bytes));
                     continue;
                 }

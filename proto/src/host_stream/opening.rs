@@ -35,12 +35,12 @@ impl HostStream {
             return false;
         }
         let record = self.pairs.get_mut(slot);
-        if record.opens_behind.is_some_and(|ping| self.pings.opening.contains(&(ping, slot))) {
+        if record.opens_behind().is_some_and(|ping| self.pings.opening.contains(&(ping, slot))) {
             return true;
         }
-        let interrupted = !resumed || record.opens_behind.take().is_some();
+        let interrupted = !resumed || record.change(|rare| rare.opens_behind.take()).is_some();
         // Where we activate, the peer may have ended what was active and we have not heard it yet.
-        let asks = matches!(record.run, Some(Run::Activating(..)));
+        let asks = matches!(record.run(), Some(Run::Activating(_)));
         let waits = interrupted && self.is_under_way(slot) && (asks || !self.mux.is_open(slot));
         if waits {
             self.mux.close(slot);
@@ -50,7 +50,7 @@ impl HostStream {
             }
         }
         let ping = waits.then_some(self.pings.count);
-        self.pairs.get_mut(slot).opens_behind = ping;
+        self.pairs.get_mut(slot).change(|rare| rare.opens_behind = ping);
         self.pings.opening.extend(ping.map(|ping| (ping, slot)));
         waits
     }
@@ -84,7 +84,7 @@ impl HostStream {
 
     fn open_now(&mut self, ping: u64, slot: Slot, out: &mut Out) {
         let record = self.pairs.get_mut(slot);
-        if record.opens_behind.take_if(|of| *of == ping).is_some()
+        if record.change(|rare| rare.opens_behind.take_if(|of| *of == ping)).is_some()
             && record.may_send()
             && !self.held.contains(&record.pair.remote)
         {

@@ -53,7 +53,7 @@ impl HostStream {
     }
 
     fn forget_pause(&mut self, now: Now, slot: Slot, out: &mut Out) {
-        if self.pairs.get(slot).pause.is_some() {
+        if self.pairs.get(slot).pause().is_some() {
             self.timers.clear(slot, Timer::Resume);
             self.pause_ended(now, slot, out);
         }
@@ -81,7 +81,7 @@ impl HostStream {
         let slot = self.slot(pair);
         self.timers.clear(slot, Timer::Resume);
         let record = self.pairs.get_mut(slot);
-        record.pause = None;
+        record.change(|rare| rare.pause = None);
         if record.active.is_none() {
             self.want(now, slot, out);
         }

@@ -53,7 +53,7 @@ impl HostStream {
             .asleep
             .iter()
             .filter(|(_, (_, active))| active.expires > now.unix)
-            .map(|(rid, (_, active))| Claim { rid: *rid, tag: here.tag_1(&active.proven.resume_secret, rid) })
+            .map(|(rid, (_, active))| Claim { rid: *rid, tag: here.tag_1(&active.resumable.secret, rid) })
             .collect();
         let mut chunks: Vec<Vec<Claim>> = claims.chunks(RESUMED_AT_ONCE).map(<[Claim]>::to_vec).collect();
         if chunks.last().is_none_or(|last| last.len() == RESUMED_AT_ONCE) {
@@ -89,7 +89,7 @@ impl HostStream {
     /// tag_2, where the claim holds and the pair is still allowed.
     fn resume_pair(&mut self, now: Now, Claim { rid, tag }: Claim, out: &mut Out) -> Option<Tag> {
         let (_, active) = self.sm.asleep.get(&rid)?;
-        let (here, rs) = (self.resumption(), &active.proven.resume_secret);
+        let (here, rs) = (self.resumption(), &active.resumable.secret);
         if !is_tag(&here.tag_1(rs, &rid), &tag) {
             return None;
         }
@@ -106,7 +106,7 @@ impl HostStream {
         out.actions.reserve(ACTIONS * asked.claims.len());
         for (Claim { rid, tag }, answered) in asked.claims.into_iter().zip(answer.tags) {
             let proves = |answered: Tag| {
-                let rs = &self.sm.asleep.get(&rid)?.1.proven.resume_secret;
+                let rs = &self.sm.asleep.get(&rid)?.1.resumable.secret;
                 Some(is_tag(&self.resumption().tag_2(rs, &rid, &tag), &answered))
             };
             if answered.and_then(proves) == Some(true) {
@@ -126,7 +126,7 @@ impl HostStream {
         if active.expires <= now.unix || record.active.is_some() || !self.allows(&record.pair) {
             return false;
         }
-        if matches!(record.run, Some(Run::Queued)) {
+        if matches!(record.run(), Some(Run::Queued)) {
             self.set_run(slot, None);
         }
         let (initiated, expires) = (active.initiated, active.expires);

@@ -45,7 +45,7 @@ impl HostStream {
             let gives_way = record.is_forgettable() && self.mux.is_unused(slot);
             self.unproven.push_back(slot);
             if gives_way {
-                self.pairs.replace(slot, pair.clone());
+                self.pairs.replace(slot, pair);
                 return Some(slot);
             }
         }
@@ -60,7 +60,7 @@ impl HostStream {
     /// Serves a pair from now on, whatever was before, with these stanzas.
     pub fn open_pair(&mut self, now: Now, pair: &Pair, stanzas: impl IntoIterator<Item = Bytes>, out: &mut Out) {
         let slot = self.slot(pair);
-        self.pairs.get_mut(slot).moved = false;
+        self.pairs.get_mut(slot).change(|rare| rare.moved = false);
         self.send(now, slot, stanzas, out);
     }
 
@@ -68,7 +68,7 @@ impl HostStream {
     /// what is queued for it; what cannot be sent, and what comes later, goes to that link.
     pub fn moved(&mut self, pair: &Pair, out: &mut Out) {
         let Some(slot) = self.pairs.find(pair) else { return };
-        self.pairs.get_mut(slot).moved = true;
+        self.pairs.get_mut(slot).change(|rare| rare.moved = true);
         if !self.mux.is_open(slot) {
             let waiting = self.mux.take(slot).into_iter().map(|parcel| Action::Reroute(parcel.bytes));
             out.actions.extend(waiting);
@@ -78,7 +78,7 @@ impl HostStream {
 
     /// Queues stanzas of one pair, and asks for the pair where it is not active.
     pub fn send(&mut self, now: Now, slot: Slot, stanzas: impl IntoIterator<Item = Bytes>, out: &mut Out) {
-        if self.pairs.get(slot).moved {
+        if self.pairs.get(slot).is_moved() {
             return out.actions.extend(stanzas.into_iter().map(Action::Reroute));
         }
         let was_empty = self.mux.oldest(slot).is_none();
@@ -99,7 +99,7 @@ impl HostStream {
     pub fn send_batch(&mut self, now: Now, stanzas: Batch<Slot>, out: &mut Out) {
         let mut write = false;
         for (slot, stanza) in stanzas.shared() {
-            if self.mux.is_open(slot) && !self.pairs.get(slot).moved {
+            if self.mux.is_open(slot) && !self.pairs.get(slot).is_moved() {
                 self.queue(now, slot, stanza, out);
                 write = true;
             } else {
@@ -124,14 +124,14 @@ impl HostStream {
     /// Asks for a pair that stanzas wait for, unless a pause or a hold says otherwise.
     pub(super) fn want(&mut self, now: Now, slot: Slot, out: &mut Out) {
         let record = self.pairs.get(slot);
-        let is_kept = self.held.contains(&record.pair.remote) || record.opens_behind.is_some();
+        let is_kept = self.held.contains(&record.pair.remote) || record.opens_behind().is_some();
         if is_kept && record.active.is_some() {
             return;
         }
         if !self.allows(&record.pair) {
             return self.bounce_not_allowed(slot, out);
         }
-        match &record.pause {
+        match record.pause() {
             Some(Pause { until, refusal: Some(failure) }) if *until > now.instant => {
                 let failure = failure.clone();
                 self.bounce_all(slot, &failure, out);
@@ -157,7 +157,7 @@ impl HostStream {
             return;
         };
         let Some(slot) = sent.slot else { return };
-        if reason == UndeliveredReason::PairNotActive && self.pairs.get(slot).moved {
+        if reason == UndeliveredReason::PairNotActive && self.pairs.get(slot).is_moved() {
             return out.actions.push(Action::Reroute(sent.bytes));
         }
         if reason == UndeliveredReason::PairNotActive && !sent.retried {
@@ -199,8 +199,10 @@ impl HostStream {
         let until = now.instant + length;
         let record = self.pairs.get_mut(slot);
         let bounces = refusal.is_some() && record.active.is_none();
-        record.last_error = Some(failure.text.clone().into_boxed_str());
-        record.pause = Some(Pause { until, refusal });
+        record.change(|rare| {
+            rare.last_error = Some(failure.text.clone().into_boxed_str());
+            rare.pause = Some(Pause { until, refusal });
+        });
         self.timers.set(until, slot, Timer::Resume);
         if bounces {
             self.bounce_all(slot, failure, out);

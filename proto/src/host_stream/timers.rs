@@ -106,7 +106,7 @@ impl HostStream {
     }
 
     fn run_timed_out(&mut self, now: Now, slot: Slot, out: &mut Out) {
-        let Some(run) = &self.pairs.get(slot).run else { return };
+        let Some(run) = self.pairs.get(slot).run() else { return };
         let (aid, ours) = (run.aid(), run.is_ours());
         let refusal = Refusal::Busy(BUSY_SECONDS);
         let text = "no proof within the time for pending activations".to_owned();
@@ -122,7 +122,7 @@ impl HostStream {
 
     pub(super) fn pause_ended(&mut self, now: Now, slot: Slot, out: &mut Out) {
         let record = self.pairs.get_mut(slot);
-        record.pause = None;
+        record.change(|rare| rare.pause = None);
         if record.active.is_some() {
             // What failed was a renewal.
             self.renew(now, slot, out);
@@ -136,7 +136,7 @@ impl HostStream {
     fn renew(&mut self, now: Now, slot: Slot, out: &mut Out) {
         let Some(active) = &self.pairs.get(slot).active else { return };
         if !self.timers.is_set(slot, Timer::Expire) {
-            let life = Duration::from_secs(active.expires.saturating_sub(active.since));
+            let life = Duration::from_secs(active.expires.saturating_sub(active.since()));
             let end = now.at_unix(active.expires).min(now.instant + life.mul_f64(1.0 - FIRST_RENEWAL));
             self.timers.set(end, slot, Timer::Expire);
         }
@@ -145,9 +145,9 @@ impl HostStream {
 
     pub(super) fn expire(&mut self, now: Now, slot: Slot, out: &mut Out) {
         let Some(active) = &self.pairs.get(slot).active else { return };
-        let (aid, reason) = (active.aid, DeactivateReason::Expired);
+        let (aid, reason) = (active.aid(), DeactivateReason::Expired);
         let text = active.why_ended();
-        self.pairs.get_mut(slot).last_error.get_or_insert(text);
+        self.pairs.get_mut(slot).change(|rare| _ = rare.last_error.get_or_insert(text));
         self.deactivated(now, slot, out);
         self.control(Control::Deactivate { aid, reason }, out);
         out.actions.push(Action::Changed(slot, PairChange::Deactivated(reason)));

@@ -170,7 +170,7 @@ impl Chaos {
         assert_eq!((&mine.closed, &other.closed), (&None, &None));
         assert_eq!((mine.stream.sent(), other.stream.sent()), (other.stream.received(), mine.stream.received()));
         assert_eq!((mine.actors(), other.actors()), (0, 0));
-        assert!(mine.stream.records().chain(other.stream.records()).all(|record| record.run.is_none()));
+        assert!(mine.stream.records().chain(other.stream.records()).all(|record| record.run().is_none()));
         assert_eq!((mine.stream.queued_bytes(), other.stream.queued_bytes()), (0, 0));
         let mut fates: HashMap<&str, usize> = HashMap::new();
         for side in [&*mine, &*other] {

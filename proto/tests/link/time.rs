@@ -164,8 +164,8 @@ fn the_end_of_a_certificate_ends_its_pairs() {
         assert!(!link.other.is_active("pessoa.lit", "saramago.lit"), "{ended}");
         let said = link.wire.iter().filter(|(_, text)| text.contains("<deactivate ") && text.contains("'expired'"));
         assert_ne!(said.count(), 0, "{:?}", link.wire);
-        let ours = link.mine.record("saramago.lit", "pessoa.lit").last_error.clone().expect("a reason");
-        let theirs = link.other.record("pessoa.lit", "saramago.lit").last_error.clone().expect("a reason");
+        let ours = link.mine.record("saramago.lit", "pessoa.lit").last_error().map(str::to_owned).expect("a reason");
+        let theirs = link.other.record("pessoa.lit", "saramago.lit").last_error().map(str::to_owned).expect("a reason");
         let whose = if ended == "saramago.lit" { ours } else { theirs };
         assert!(whose.contains("certificate"), "{whose}");
         link.expect_usable("camoes.lit", "sophia.lit");
@@ -198,7 +198,7 @@ fn a_stanza_after_the_end_of_a_certificate_comes_back_with_whose_it_was() {
     link.run();
     assert_eq!(link.other.conditions(), [Condition::InternalServerError]);
     assert_eq!(link.mine.conditions(), [Condition::RemoteServerNotFound]);
-    let why = link.other.record("pessoa.lit", "saramago.lit").last_error.clone();
+    let why = link.other.record("pessoa.lit", "saramago.lit").last_error().map(str::to_owned);
     assert_eq!(why.as_deref(), Some("the certificate of pessoa.lit has ended"));
 }
 

@@ -305,7 +305,7 @@ impl End {
     fn tell_pair(&mut self, slot: Slot, event: PairEvent, cx: &mut Context<'_>) {
         if let Some(aid) = event.begins() {
             let record = self.stream.record(slot);
-            let actor = DomainPair::new(record.pair.clone(), self.stream.setting().clone(), record.stale_runs > 0);
+            let actor = DomainPair::new(record.pair.clone(), self.stream.setting().clone(), record.stale_runs() > 0);
             self.actors.insert(slot, (aid, actor));
         }
         if let Some((aid, _)) = self.actors.get(&slot) {

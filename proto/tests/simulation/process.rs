@@ -169,7 +169,7 @@ impl Process {
         let mut found = Vec::new();
         for end in self.ends.values() {
             let active = end.stream.records().filter(|record| record.active.is_some()).count();
-            let runs = end.stream.records().filter(|record| record.run.is_some()).count();
+            let runs = end.stream.records().filter(|record| record.run().is_some()).count();
             for (what, count, most) in [
                 ("runs", runs, 0),
                 ("actors", end.runs(), 0),

@@ -6,7 +6,7 @@ use sha2::Digest as _;
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::activation::Proven;
+use crate::activation::{Proven, Resumable};
 use crate::framer::{Frame, Framer};
 use crate::host_stream::session::Session;
 use crate::host_stream::{Action, HostStreamConfig, Role};
@@ -34,8 +34,8 @@ fn session(us: usize, pairs: usize) -> Box<Session> {
         records.add(slot, Pair { local: domain(us, n), remote: domain(1 - us, n) });
         let mut rid = [0; 16];
         rid.copy_from_slice(&sha2::Sha256::digest(n.to_be_bytes())[..16]);
-        let proven = Proven { resume_secret: Zeroizing::new([7; 32]), resume_id: rid, certificates_end: u64::MAX };
-        let active = Active { aid: rid, since: 0, expires: u64::MAX, initiated: us == 0, proven: Box::new(proven) };
+        let resumable = Box::new(Resumable { secret: Zeroizing::new([7; 32]), id: rid, aid: rid });
+        let active = Active::new(Proven { resumable, certificates_end: u64::MAX }, 0, u64::MAX, us == 0);
         asleep.insert(rid, (slot, active));
     }
     let (copies, taken) = (SentCopies::acknowledged(), Taken::default());
