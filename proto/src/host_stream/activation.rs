@@ -149,8 +149,7 @@ impl HostStream {
     /// The pair may send, whatever waits goes out; stanzas come here directly from now on.
     fn open(&mut self, slot: Slot, resumed: bool, out: &mut Out) {
         let record = self.pairs.get_mut(slot);
-        record.was_open = true;
-        record.change(|rare| rare.moved = false);
+        record.change(|rare| (rare.unopened, rare.moved) = (false, false));
         let held = self.held.contains(&record.pair.remote);
         if !self.opens_later(slot, resumed, out) && !held {
             self.mux.open(slot);

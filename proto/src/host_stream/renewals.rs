@@ -1,6 +1,7 @@
 //! When each pair is to be renewed: the one time-out of a pair that rests, of which there may be a million.
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
@@ -11,20 +12,24 @@ type Ticks = NonZeroU32;
 
 /// So exact is a renewal.
 const TICK: Duration = Duration::from_millis(125);
+/// Entries that are kept of what was cleared, beyond as many as count.
+const SLACK: usize = 64;
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Renewals {
     origin: Instant,
-    due: BTreeSet<(Ticks, Slot)>,
+    /// Whatever `of` does not have was cleared, and is never the first.
+    due: BinaryHeap<Reverse<(Ticks, Slot)>>,
     /// The one of each slot.
     of: Vec<Option<Ticks>>,
+    count: usize,
 }
 
 impl Renewals {
     /// None; all that come are after `origin`.
     pub(super) fn new(origin: Instant) -> Self {
-        Self { origin, due: BTreeSet::new(), of: Vec::new() }
+        Self { origin, due: BinaryHeap::new(), of: Vec::new(), count: 0 }
     }
 
     /// Sets the renewal of a pair that has none.
@@ -36,25 +41,40 @@ impl Renewals {
             self.of.resize(place + 1, None);
         }
         self.of[place] = Some(ticks);
-        self.due.insert((ticks, slot));
+        self.count += 1;
+        self.due.push(Reverse((ticks, slot)));
     }
 
     /// Forgets the renewal of a pair, if there is one.
     pub(super) fn clear(&mut self, slot: Slot) {
-        if let Some(ticks) = self.of.get_mut(slot as usize).and_then(Option::take) {
-            self.due.remove(&(ticks, slot));
+        if self.of.get_mut(slot as usize).and_then(Option::take).is_none() {
+            return;
+        }
+        self.count -= 1;
+        let Self { due, of, .. } = self;
+        let counts = |Reverse((ticks, slot)): &Reverse<(Ticks, Slot)>| of[*slot as usize] == Some(*ticks);
+        if due.len() > 2 * self.count + SLACK {
+            let mut all = std::mem::take(due).into_vec();
+            all.retain(counts);
+            all.sort_unstable();
+            // What was cleared and set again for the same time.
+            all.dedup();
+            *due = all.into();
+        }
+        while due.peek().is_some_and(|first| !counts(first)) {
+            due.pop();
         }
     }
 
     /// The next one.
     pub(super) fn first(&self) -> Option<(Instant, Slot)> {
-        let (ticks, slot) = self.due.first()?;
+        let Reverse((ticks, slot)) = self.due.peek()?;
         Some((self.origin.checked_add(TICK * ticks.get())?, *slot))
     }
 
     /// How many there are.
     pub(super) fn len(&self) -> usize {
-        self.due.len()
+        self.count
     }
 }
 
@@ -88,5 +108,18 @@ mod tests {
         renewals.clear(9);
         assert_eq!(renewals.first(), Some((origin + Duration::from_secs(2), 2)));
         assert_eq!(renewals.len(), 2);
+    }
+
+    #[test]
+    fn what_was_cleared_does_not_pile_up() {
+        let origin = Now::origin().instant;
+        let mut renewals = Renewals::new(origin);
+        for second in 1..10_000 {
+            renewals.clear(0);
+            renewals.set(origin + Duration::from_secs(second), 0);
+        }
+        renewals.set(origin + Duration::from_secs(1), 1);
+        assert!(renewals.due.len() <= 2 * renewals.len() + SLACK + 1, "{}", renewals.due.len());
+        assert_eq!(renewals.first(), Some((origin + Duration::from_secs(1), 1)));
     }
 }

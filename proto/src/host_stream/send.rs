@@ -39,7 +39,7 @@ impl HostStream {
             }
             let slot = self.unproven.pop_front()?;
             let record = self.pairs.get(slot);
-            if record.was_open {
+            if record.was_open() {
                 continue;
             }
             let gives_way = record.is_forgettable() && self.mux.is_unused(slot);

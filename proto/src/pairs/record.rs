@@ -23,8 +23,6 @@ pub struct PairRecord {
     /// The number of the last stanza that was written for it in this session.
     pub(crate) last_sent: u64,
     rare: Option<Box<Rare>>,
-    /// Stanzas may be under way to its slot: it was open once.
-    pub(crate) was_open: bool,
 }
 
 /// What a pair that rests has not.
@@ -42,6 +40,8 @@ pub(crate) struct Rare {
     pub(crate) moved: bool,
     /// It may send once this ping is answered: then the peer has handed back what was under way.
     pub(crate) opens_behind: Option<u64>,
+    /// It was never open: no stanzas are under way to its slot.
+    pub(crate) unopened: bool,
 }
 
 /// An activation in force.
@@ -149,7 +149,8 @@ impl Run {
 
 impl PairRecord {
     pub(super) fn new(pair: Pair) -> Self {
-        Self { pair, active: None, stanzas_in: 0, stanzas_out: 0, last_sent: 0, rare: None, was_open: false }
+        let rare = Some(Box::new(Rare { unopened: true, ..Rare::default() }));
+        Self { pair, active: None, stanzas_in: 0, stanzas_out: 0, last_sent: 0, rare }
     }
 
     /// The activation that is under way.
@@ -180,6 +181,11 @@ impl PairRecord {
         self.rare.as_ref().is_some_and(|rare| rare.moved)
     }
 
+    /// Whether stanzas may be under way to its slot: it was open once.
+    pub(crate) fn was_open(&self) -> bool {
+        !self.rare.as_ref().is_some_and(|rare| rare.unopened)
+    }
+
     /// The ping that is to be answered before it may send.
     pub(crate) fn opens_behind(&self) -> Option<u64> {
         self.rare.as_ref()?.opens_behind
@@ -200,7 +206,7 @@ impl PairRecord {
 
     /// Whether the record is only a question of the peer's that came to nothing.
     pub(crate) fn is_forgettable(&self) -> bool {
-        !self.was_open && self.active.is_none() && self.run().is_none() && self.pause().is_none()
+        !self.was_open() && self.active.is_none() && self.run().is_none() && self.pause().is_none()
     }
 
     /// For the status page.
@@ -216,9 +222,9 @@ impl PairRecord {
 
 impl Rare {
     fn is_empty(&self) -> bool {
-        let Self { run, pause, stale_runs, last_error, moved, opens_behind } = self;
+        let Self { run, pause, stale_runs, last_error, moved, opens_behind, unopened } = self;
         let nothing = run.is_none() && pause.is_none() && last_error.is_none() && opens_behind.is_none();
-        nothing && *stale_runs == 0 && !moved
+        nothing && *stale_runs == 0 && !moved && !unopened
     }
 }
 
@@ -231,11 +237,14 @@ mod tests {
     fn a_record_is_small_and_keeps_no_box_for_nothing() {
         let name = |text| Name::parse(text).unwrap();
         let mut record = PairRecord::new(Pair { local: name("a.lit"), remote: name("b.lit") });
+        assert!(record.rare.is_some() && !record.was_open());
+        record.change(|rare| rare.unopened = false);
+        assert!(record.rare.is_none() && record.was_open());
         record.change(|rare| rare.stale_runs = 1);
         assert!(record.rare.is_some());
         record.change(|rare| rare.stale_runs = 0);
         assert!(record.rare.is_none());
-        assert!(size_of::<PairRecord>() <= 80, "{}", size_of::<PairRecord>());
+        assert!(size_of::<PairRecord>() <= 72, "{}", size_of::<PairRecord>());
         assert!(size_of::<Resumable>() <= 64, "{}", size_of::<Resumable>());
     }
 }
