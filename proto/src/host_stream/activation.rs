@@ -152,7 +152,7 @@ impl HostStream {
         record.change(|rare| (rare.unopened, rare.moved) = (false, false));
         let held = self.held.contains(&record.pair.remote);
         if !self.opens_later(slot, resumed, out) && !held {
-            self.mux.open(slot);
+            self.open_queue(slot);
         }
         out.actions.push(Action::RouteUp { slot, resumed });
         out.actions.push(Action::Write);

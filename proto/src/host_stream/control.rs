@@ -168,7 +168,7 @@ impl HostStream {
     fn go(&mut self, domain: &Name, out: &mut Out) {
         if self.held.remove(domain) {
             for slot in self.usable_slots_to(domain) {
-                self.mux.open(slot);
+                self.open_queue(slot);
             }
             out.actions.push(Action::Write);
         }

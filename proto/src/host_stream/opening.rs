@@ -88,7 +88,7 @@ impl HostStream {
             && record.may_send()
             && !self.held.contains(&record.pair.remote)
         {
-            self.mux.open(slot);
+            self.open_queue(slot);
             out.actions.push(Action::Write);
         }
     }

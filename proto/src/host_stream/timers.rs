@@ -166,6 +166,12 @@ impl HostStream {
         self.watch_queue(slot);
     }
 
+    /// Lets what waits go out: it will not be overdue.
+    pub(super) fn open_queue(&mut self, slot: Slot) {
+        self.mux.open(slot);
+        self.timers.clear(slot, Timer::Overdue);
+    }
+
     /// Sets the timer that bounces the oldest stanza of a closed queue.
     pub(super) fn watch_queue(&mut self, slot: Slot) {
         if let (Some(oldest), false) = (self.mux.oldest(slot), self.mux.is_open(slot)) {
