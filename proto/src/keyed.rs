@@ -4,6 +4,3 @@ use ahash::RandomState;
 
 /// As the standard library's.
 pub(crate) type HashMap<K, V> = std::collections::HashMap<K, V, RandomState>;
-
-/// As dashmap's.
-pub(crate) type DashMap<K, V> = dashmap::DashMap<K, V, RandomState>;

@@ -44,6 +44,7 @@ pub mod pins;
 pub mod refusal;
 pub mod registry;
 pub mod routes;
+mod rows;
 pub mod sent;
 pub mod shown;
 pub mod stanza;

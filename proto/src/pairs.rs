@@ -1,7 +1,6 @@
 //! The pairs of one link: what is left of a pair when its actor is parked.
 
 mod record;
-mod rows;
 
 use std::collections::BTreeMap;
 
@@ -13,9 +12,9 @@ use crate::keyed::HashMap;
 use crate::mux::Slot;
 use crate::name::Name;
 use crate::pair::{AsPair, Pair};
+use crate::rows::Rows;
 
 pub use record::{Active, PairRecord, PairState, Pause, Run};
-use rows::Rows;
 
 /// All pairs of a link, by slot, by names, by the peer's domain and by the id of a run.
 #[derive(Debug, Default)]

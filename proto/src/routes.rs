@@ -1,14 +1,17 @@
 //! The route table: where the stanzas of a pair go. Written on the control path, read per stanza.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+mod shard;
 
-use dashmap::mapref::entry::Entry;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use ahash::RandomState;
 
 use crate::hosted;
-use crate::keyed::DashMap;
 use crate::mux::Slot;
 use crate::pair::{AsPair, Pair};
+
+use shard::Shard;
 
 /// Where a pair's stanzas go. `D` reaches a host stream, `C` a classic one. As there are as many as pairs, it is small,
 /// and all pairs of a stream share what reaches it.
@@ -56,8 +59,23 @@ impl<D, C> Clone for Route<D, C> {
 /// See the module. Cheap to clone.
 #[derive(Debug)]
 pub struct Routes<D, C> {
-    table: Arc<DashMap<Pair, Route<D, C>>>,
+    table: Arc<Table<Route<D, C>>>,
 }
+
+/// A million routes take little, and threads that look meet one another only in one of many shards.
+#[derive(Debug)]
+struct Table<V> {
+    shards: [Locked<V>; SHARDS],
+    /// Strangers choose names.
+    hasher: RandomState,
+}
+
+const SHARDS: usize = 64;
+
+/// On cache lines of its own.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Locked<V>(RwLock<Shard<V>>);
 
 impl<D, C> Clone for Routes<D, C> {
     fn clone(&self) -> Self {
@@ -67,7 +85,30 @@ impl<D, C> Clone for Routes<D, C> {
 
 impl<D, C> Default for Routes<D, C> {
     fn default() -> Self {
-        Self { table: Arc::default() }
+        let shards = std::array::from_fn(|_| Locked(RwLock::default()));
+        Self { table: Arc::new(Table { shards, hasher: RandomState::new() }) }
+    }
+}
+
+impl<V> Locked<V> {
+    fn read(&self) -> RwLockReadGuard<'_, Shard<V>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Shard<V>> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<V> Table<V> {
+    fn shard(&self, hash: u64) -> &Locked<V> {
+        // The lowest bits and the highest ones are what a shard finds its entries by.
+        &self.shards[(hash >> 32) as usize % SHARDS]
+    }
+
+    fn with<T>(&self, pair: &dyn AsPair, look: impl FnOnce(&Pair, &V) -> T) -> Option<T> {
+        let hash = self.hasher.hash_one(pair);
+        self.shard(hash).read().get(hash, pair).map(|(pair, value)| look(pair, value))
     }
 }
 
@@ -75,55 +116,47 @@ impl<D, C> Routes<D, C> {
     /// Gives `look` the pair and where its stanzas go, if there is a route; both names are normalised. Whoever writes a
     /// route waits meanwhile, and `look` may not ask for one.
     pub fn with<T>(&self, local: &str, remote: &str, look: impl FnOnce(&Pair, &Route<D, C>) -> T) -> Option<T> {
-        let key = (local, remote);
-        self.table.get(&key as &dyn AsPair).map(|found| look(found.key(), found.value()))
+        self.table.with(&(local, remote), look)
     }
 
     /// Where the stanzas of a pair go.
     #[must_use]
     pub fn of(&self, pair: &Pair) -> Option<Route<D, C>> {
-        self.table.get(pair).map(|route| route.clone())
+        self.table.with(pair, |_, route| route.clone())
     }
 
-    /// Writes a route; the one that was there before.
-    pub fn insert(&self, pair: Pair, route: Route<D, C>) -> Option<Route<D, C>> {
-        self.table.insert(pair, route)
+    /// Writes a route, whatever was there before.
+    pub fn insert(&self, pair: Pair, route: Route<D, C>) {
+        self.insert_unless(pair, route, |_| false);
     }
 
     /// Writes a route unless there is one that `keeps` its place; whether it was written. The one that was
     /// there before is `keeps`' to look at.
     pub fn insert_unless(&self, pair: Pair, route: Route<D, C>, keeps: impl FnOnce(&Route<D, C>) -> bool) -> bool {
-        match self.table.entry(pair) {
-            Entry::Occupied(taken) if keeps(taken.get()) => false,
-            Entry::Occupied(mut taken) => {
-                taken.insert(route);
-                true
-            }
-            Entry::Vacant(free) => {
-                free.insert(route);
-                true
-            }
-        }
+        let Table { hasher, .. } = &*self.table;
+        self.table.shard(hasher.hash_one(&pair)).write().insert_unless(hasher, pair, route, keeps)
     }
 
     /// Removes a pair's route if `obsolete` says that it is the one meant.
     pub fn remove_if(&self, pair: &Pair, obsolete: impl Fn(&Route<D, C>) -> bool) {
-        self.table.remove_if(pair, |_, route| obsolete(route));
+        let Table { hasher, .. } = &*self.table;
+        self.table.shard(hasher.hash_one(pair)).write().remove_if(hasher, pair, obsolete);
     }
 
     /// Removes every route that `obsolete` names.
     pub fn remove_all(&self, obsolete: impl Fn(&Pair, &Route<D, C>) -> bool) {
-        self.table.retain(|pair, route| !obsolete(pair, route));
+        self.table.shards.iter().for_each(|shard| shard.write().remove_all(&self.table.hasher, &obsolete));
     }
 
     /// Pairs whose both domains are ours, with the stanzas that went this way.
     #[must_use]
     pub fn local_pairs(&self) -> Vec<(Pair, u64)> {
-        let local = |pair: &Pair, route: &Route<D, C>| match route {
+        let local = |(pair, route): &(Pair, Route<D, C>)| match route {
             Route::Local(inside) => Some((pair.clone(), inside.stanzas.load(Ordering::Relaxed))),
             Route::Link { .. } | Route::Classic { .. } | Route::Moving => None,
         };
-        self.table.iter().filter_map(|item| local(item.key(), item.value())).collect()
+        let of = |shard: &Locked<_>| shard.read().iter().filter_map(local).collect::<Vec<_>>();
+        self.table.shards.iter().flat_map(of).collect()
     }
 }
 
