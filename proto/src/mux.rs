@@ -64,6 +64,7 @@ pub struct Mux<O = ()> {
     /// What waits for each pair, and what it owes; a pair that rests has none.
     queues: Vec<Option<Box<Queue<O>>>>,
     /// The memory of queues that were emptied, for the next ones that fill.
+    #[expect(clippy::vec_box, reason = "boxes go from here to the pairs and back")]
     spare: Vec<Box<Queue<O>>>,
     /// How many stanzas that memory is for.
     spare_room: usize,

@@ -140,7 +140,9 @@ impl Pairs {
         self.by_active.clear();
         asleep.retain(|_, (slot, _)| self.records[*slot].active.is_none());
         for (slot, record) in (0..).zip(self.records.iter_mut()) {
-            record.change(|rare| rare.run = None);
+            if record.run().is_some() {
+                record.change(|rare| rare.run = None);
+            }
             if let Some(active) = record.active.take() {
                 asleep.insert(active.resumable.id, (slot, active));
             }
