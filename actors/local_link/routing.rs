@@ -104,11 +104,14 @@ fn pause(gate: Option<&Gate>, destination: &Arc<Gauge>) {
     }
 }
 
+/// Stanzas for one classic stream, with their pairs.
+type ForClassic = (Arc<ClassicHandle>, Vec<(Pair, Bytes)>);
+
 /// Where the stanzas of one read go: one message per destination.
 #[derive(Default)]
 pub(super) struct Outgoing {
     pub(super) links: Vec<(Arc<LinkHandle>, Batch<Slot>)>,
-    pub(super) classics: Vec<(Arc<ClassicHandle>, Vec<(Pair, Bytes)>)>,
+    pub(super) classics: Vec<ForClassic>,
     pub(super) locals: Vec<(Entry, Batch<u64>)>,
     pub(super) router: Vec<(Pair, Bytes)>,
     pub(super) answers: Vec<Bytes>,
