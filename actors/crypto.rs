@@ -12,6 +12,7 @@ use heteronym_net::keys::{self, DomainKey};
 use heteronym_net::random;
 use heteronym_net::trust::Roots;
 use heteronym_proto::crypto::{ActivationKey, CryptoOp, CryptoResult};
+use heteronym_proto::domain_pair::{DomainPair, PairAction};
 use heteronym_proto::identity::{Identity, KemOffer, OwnIdentity, PeerIdentity, PeerKem};
 use heteronym_proto::name::Name;
 use heteronym_proto::suite::{CertificateFacts, Fingerprint, KeyType, Suite};
@@ -21,7 +22,7 @@ use crate::metrics::Metrics;
 mod kem_keys;
 mod pool;
 
-use kem_keys::KemKeys;
+use kem_keys::{KemKeys, Shown};
 use pool::Pool;
 pub use pool::{Asker, Unperformed};
 
@@ -82,6 +83,31 @@ impl Crypto {
         counted(Arc::clone(&self.metrics), self.pool.perform(asker, op.bytes(), move |ring| ring.perform(op)))
     }
 
+    /// Performs one operation of a run and what follows from it, in one turn: the run, and what it wants then.
+    pub fn compute<D>(
+        &self,
+        asker: &Asker,
+        mut run: Box<DomainPair>,
+        op: CryptoOp,
+        delegates: D,
+    ) -> impl Future<Output = Result<(Box<DomainPair>, Option<PairAction>), Unperformed>> + use<D>
+    where
+        D: Fn(&Name) -> bool + Send + 'static,
+    {
+        let metrics = Arc::clone(&self.metrics);
+        let computed = self.pool.perform(asker, op.bytes(), move |ring| {
+            let perform = |op| {
+                let result = ring.perform(op);
+                metrics.crypto_operation("done");
+                result
+            };
+            let wanted = run.compute(op, perform, delegates);
+            (run, wanted)
+        });
+        let metrics = Arc::clone(&self.metrics);
+        async move { computed.await.inspect_err(|unperformed| count(&metrics, *unperformed)) }
+    }
+
     /// Judges the certificate chain (DER, leaf first) of a peer host or a server: until when it is good for
     /// `name`, Unix seconds, or why it is not.
     pub async fn judge_chain(&self, asker: Asker, chain: Vec<Vec<u8>>, name: Name) -> Result<u64, String> {
@@ -102,18 +128,27 @@ async fn counted<T>(
     performed: impl Future<Output = Result<T, Unperformed>>,
 ) -> Result<T, Unperformed> {
     let result = performed.await;
-    metrics.crypto_operation(match &result {
-        Ok(_) => "done",
-        Err(Unperformed::Overloaded) => "refused",
-        Err(Unperformed::Broken) => "failed",
-    });
+    match &result {
+        Ok(_) => metrics.crypto_operation("done"),
+        Err(unperformed) => count(&metrics, *unperformed),
+    }
     result
+}
+
+fn count(metrics: &Metrics, unperformed: Unperformed) {
+    metrics.crypto_operation(match unperformed {
+        Unperformed::Overloaded => "refused",
+        Unperformed::Broken => "failed",
+    });
 }
 
 impl KeyRing {
     fn perform(&self, op: CryptoOp) -> CryptoResult {
         match op {
-            CryptoOp::OwnIdentity { domain } => CryptoResult::OwnIdentity(self.own_identity(&domain).map(Arc::new)),
+            CryptoOp::OwnIdentity { domain } => {
+                let show = |key: &dyn DomainKey, unix| self.kems.show(&domain, key, unix);
+                CryptoResult::OwnIdentity(self.own_identity(&domain, show).map(Arc::new))
+            }
             CryptoOp::CheckIdentity { identity, host } => {
                 CryptoResult::CheckIdentity(self.check_identity(identity, &host).map(Arc::new))
             }
@@ -149,7 +184,18 @@ impl KeyRing {
         }
     }
 
-    fn own_identity(&self, domain: &Name) -> Result<OwnIdentity, String> {
+    /// One of our domains, as [`CryptoOp::OwnIdentity`] shows it, where nothing has to be made or waited for.
+    #[must_use]
+    pub fn own_identity_at_hand(&self, domain: &Name) -> Option<Arc<OwnIdentity>> {
+        let show = |key: &dyn DomainKey, unix| self.kems.show_current(domain, key, unix).ok_or_else(String::new);
+        self.own_identity(domain, show).ok().map(Arc::new)
+    }
+
+    fn own_identity(
+        &self,
+        domain: &Name,
+        show: impl FnOnce(&dyn DomainKey, u64) -> Shown,
+    ) -> Result<OwnIdentity, String> {
         let key = self.key(domain)?;
         let certificate = facts(key.facts());
         let unix = crate::now().unix;
@@ -163,7 +209,7 @@ impl KeyRing {
         if !suite.uses_kem() {
             return Ok(OwnIdentity { identity, certificate, suite, kem: None, former_kems: Vec::new() });
         }
-        let (kem, former_kems) = self.kems.show(domain, key.as_ref(), unix)?;
+        let (kem, former_kems) = show(key.as_ref(), unix)?;
         identity.kem = Some(kem.offer.clone());
         Ok(OwnIdentity { identity, certificate, suite, kem: Some(kem.hash), former_kems })
     }

@@ -6,8 +6,8 @@
 
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 use heteronym_proto::control::Aid;
-use heteronym_proto::crypto::CryptoOp;
-use heteronym_proto::domain_pair::{Delegation, DomainPair as Core, PairAction, PairEvent};
+use heteronym_proto::crypto::{CryptoOp, CryptoResult};
+use heteronym_proto::domain_pair::{Delegation, DomainPair as Core, Failure, PairAction, PairEvent};
 use heteronym_proto::mux::Slot;
 use heteronym_proto::name::Name;
 
@@ -18,7 +18,8 @@ use crate::registry::CheckDelegation;
 
 /// See the module.
 pub struct DomainPair {
-    core: Core,
+    /// Not here while the crypto pool has it: no event counts then.
+    core: Option<Box<Core>>,
     slot: Slot,
     aid: Aid,
     peer_host: Name,
@@ -37,12 +38,17 @@ impl DomainPair {
         parent: Addr<HostConnection>,
         shared: Shared,
     ) -> Self {
-        Self { core, slot, aid, peer_host, parent, shared }
+        Self { core: Some(Box::new(core)), slot, aid, peer_host, parent, shared }
     }
 
     fn take(&mut self, event: PairEvent, ctx: &mut Context<Self>) {
-        match self.core.handle(event) {
-            Some(PairAction::Crypto(op)) => self.perform(op, ctx),
+        let wanted = self.core.as_mut().and_then(|core| core.handle(event));
+        self.act(wanted, ctx);
+    }
+
+    fn act(&mut self, wanted: Option<PairAction>, ctx: &mut Context<Self>) {
+        match wanted {
+            Some(PairAction::Crypto(op)) => self.compute(op, ctx),
             Some(PairAction::CheckDelegation(domain)) => self.check_delegation(domain, ctx),
             Some(
                 said @ (PairAction::NeedPeerIdentity { .. }
@@ -57,19 +63,28 @@ impl DomainPair {
 
     fn say(&mut self, said: PairAction, ctx: &mut Context<Self>) {
         let said = PairSaid { slot: self.slot, aid: self.aid, said };
-        if self.parent.try_send(said).is_err() || self.core.has_ended() {
+        if self.parent.try_send(said).is_err() || self.core.as_ref().is_none_or(|core| core.has_ended()) {
             ctx.stop();
         }
     }
 
-    fn perform(&mut self, op: CryptoOp, ctx: &mut Context<Self>) {
-        let result = self.shared.crypto.perform(&Asker::Host(self.peer_host.clone()), op);
-        ctx.spawn(result.into_actor(self).map(|result, this, ctx| match result {
-            Ok(result) => this.take(PairEvent::Crypto(result), ctx),
-            Err(Unperformed::Overloaded) => {
-                let said = this.core.overloaded();
-                this.say(said, ctx);
+    fn compute(&mut self, op: CryptoOp, ctx: &mut Context<Self>) {
+        if let CryptoOp::OwnIdentity { domain } = &op
+            && let Some(own) = self.shared.keys.own_identity_at_hand(domain)
+        {
+            return self.take(PairEvent::Crypto(CryptoResult::OwnIdentity(Ok(own))), ctx);
+        }
+        let Some(core) = self.core.take() else { return };
+        let (known, host) = (self.shared.known.clone(), self.peer_host.clone());
+        let delegates = move |domain: &Name| known.delegates(domain, &host);
+        let asker = Asker::Host(self.peer_host.clone());
+        let computed = self.shared.crypto.compute(&asker, core, op, delegates);
+        ctx.spawn(computed.into_actor(self).map(|computed, this, ctx| match computed {
+            Ok((core, wanted)) => {
+                this.core = Some(core);
+                this.act(wanted, ctx);
             }
+            Err(Unperformed::Overloaded) => this.say(PairAction::Fail(Failure::overloaded()), ctx),
             Err(Unperformed::Broken) => ctx.stop(),
         }));
     }

@@ -227,6 +227,8 @@ pub struct Shared {
     pub crypto: crypto::Crypto,
     /// DNS.
     pub registry: Addr<registry::Registry>,
+    /// What DNS has said.
+    pub known: registry::Known,
     /// Threads for sockets.
     pub threads: IoThreads,
     /// What is counted.

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseFuture, WrapFuture};
@@ -37,11 +37,33 @@ pub struct Registry {
     servers: Vec<SocketAddr>,
     resolver: Option<Resolver>,
     policy: DelegationPolicy,
-    answers: Answers,
+    known: Known,
     questions: HashMap<Name, Question>,
     turns: Turns<Name>,
     pinned: Arc<Pinned>,
     metrics: Arc<Metrics>,
+}
+
+/// What look-ups said. The Registry writes it; whoever needs no more than an answer that is there reads it.
+#[derive(Clone, Default)]
+pub struct Known(Arc<RwLock<Answers>>);
+
+impl Known {
+    /// Whether an answer that still counts says that `host` serves `domain`. Where none does, ask
+    /// [`CheckDelegation`].
+    pub(crate) fn delegates(&self, domain: &Name, host: &Name) -> bool {
+        let answers = self.read();
+        let found = answers.get(domain, crate::now().instant);
+        found.is_some_and(|found| found.service.delegation(domain, host) == Delegation::Delegated)
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Answers> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Answers> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A name that is asked for, or waits for its turn: for each asker's, and the first one counts.
@@ -52,11 +74,17 @@ struct Question {
 }
 
 impl Registry {
-    /// Asks `servers`, or the system's where there are none.
+    /// Asks `servers`, or the system's where there are none, and remembers what they say in `known`.
     #[must_use]
-    pub fn new(servers: Vec<SocketAddr>, policy: DelegationPolicy, pinned: Arc<Pinned>, metrics: Arc<Metrics>) -> Self {
-        let (answers, questions, turns) = (Answers::default(), HashMap::new(), Turns::new(BOUNDS));
-        Self { servers, resolver: None, policy, answers, questions, turns, pinned, metrics }
+    pub fn new(
+        servers: Vec<SocketAddr>,
+        policy: DelegationPolicy,
+        known: Known,
+        pinned: Arc<Pinned>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let (questions, turns) = (HashMap::new(), Turns::new(BOUNDS));
+        Self { servers, resolver: None, policy, known, questions, turns, pinned, metrics }
     }
 
     fn make_resolver(&mut self) {
@@ -68,8 +96,9 @@ impl Registry {
 
     fn look_up(&mut self, domain: Name, asker: &Name, ctx: &mut Context<Self>) -> oneshot::Receiver<Found> {
         let (send, receive) = oneshot::channel();
-        if let Some(found) = self.answers.get(&domain, crate::now().instant) {
-            let _ = send.send(found.clone());
+        let found = self.known.read().get(&domain, crate::now().instant).cloned();
+        if let Some(found) = found {
+            let _ = send.send(found);
             return receive;
         }
         let under_way = self.questions.get(&domain).is_some_and(|question| question.under_way);
@@ -126,7 +155,7 @@ impl Registry {
             Service::Failed(_) => "failed",
         };
         self.metrics.dns_lookup("srv", result);
-        let found = self.answers.put(domain.clone(), service, ttl, crate::now().instant);
+        let found = self.known.write().put(domain.clone(), service, ttl, crate::now().instant);
         for asker in self.questions.remove(&domain).unwrap_or_default().askers {
             let _ = asker.send(found.clone());
         }
@@ -170,7 +199,7 @@ impl Handler<Reconfigure> for Registry {
     type Result = ();
 
     fn handle(&mut self, Reconfigure { servers, policy }: Reconfigure, _: &mut Self::Context) {
-        self.answers.clear();
+        self.known.write().clear();
         self.policy = policy;
         if self.servers != servers {
             self.servers = servers;
@@ -188,7 +217,7 @@ impl Handler<Forget> for Registry {
     type Result = ();
 
     fn handle(&mut self, Forget(domain): Forget, _: &mut Self::Context) {
-        self.answers.forget(&domain);
+        self.known.write().forget(&domain);
     }
 }
 
@@ -229,7 +258,7 @@ impl Handler<CheckDelegation> for Registry {
         if policy == DelegationPolicy::Off {
             return Box::pin(async { Delegation::Delegated });
         }
-        self.answers.forget_failure(&domain, crate::now().instant);
+        self.known.write().forget_failure(&domain, crate::now().instant);
         let answer = self.look_up(domain.clone(), &host, ctx);
         Box::pin(async move {
             let found = answer.await.unwrap_or_else(|_| ended());

@@ -10,7 +10,7 @@ use actix::{Actor, Addr};
 use heteronym_actors::crypto::{Crypto, KeyOf, KeyRing};
 use heteronym_actors::metrics::Metrics;
 use heteronym_actors::pinned::Pinned;
-use heteronym_actors::registry::Registry;
+use heteronym_actors::registry::{Known, Registry};
 use heteronym_actors::router::{Drain, Router};
 use heteronym_actors::{
     Attach, Classic, Config as ActorsConfig, Current, IoThreads, LocalConfig, Loopback, Shared, Sockets, Tls,
@@ -153,7 +153,7 @@ pub fn launch(config: &Config, certificates: Certificates, threads: usize) -> Re
     let local_s2s = listening.local_s2s.first().copied();
     let steering = start_steering(steering, local_s2s, &config.dns.servers, Arc::clone(&metrics))?;
     let io = IoThreads::start(threads);
-    let registry = start_registry(&io, &told, Arc::clone(&pinned), Arc::clone(&metrics));
+    let (registry, known) = start_registry(&io, &told, Arc::clone(&pinned), Arc::clone(&metrics));
     let keys = Arc::new(KeyRing::new(config.host.name.clone(), domains, roots));
     let shared = Shared {
         current: Current::new(told, tls),
@@ -163,6 +163,7 @@ pub fn launch(config: &Config, certificates: Certificates, threads: usize) -> Re
         crypto: Crypto::start(threads, Arc::clone(&keys), Arc::clone(&metrics)).map_err(LaunchError::Threads)?,
         keys,
         registry,
+        known,
         threads: io,
         metrics: Arc::clone(&metrics),
         pinned,
@@ -198,9 +199,17 @@ fn random_secret() -> String {
     random::bytes::<32>().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn start_registry(io: &IoThreads, told: &ActorsConfig, pinned: Arc<Pinned>, metrics: Arc<Metrics>) -> Addr<Registry> {
-    let (servers, delegation) = (told.resolvers.clone(), told.delegation);
-    Registry::start_in_arbiter(io.next(), move |_| Registry::new(servers, delegation, pinned, metrics))
+/// The actor, and where others read what it knows.
+fn start_registry(
+    io: &IoThreads,
+    told: &ActorsConfig,
+    pinned: Arc<Pinned>,
+    metrics: Arc<Metrics>,
+) -> (Addr<Registry>, Known) {
+    let (servers, delegation, known) = (told.resolvers.clone(), told.delegation, Known::default());
+    let written = known.clone();
+    let start = move |_: &mut _| Registry::new(servers, delegation, written, pinned, metrics);
+    (Registry::start_in_arbiter(io.next(), start), known)
 }
 
 /// The pins, with those of the last run.

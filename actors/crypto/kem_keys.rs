@@ -22,6 +22,9 @@ pub(super) struct KemKeys {
     of: Mutex<HashMap<Name, Vec<Arc<Kem>>>>,
 }
 
+/// The key to be shown, and H(kem) of those before it that still decrypt; or why there is none.
+pub(super) type Shown = Result<(Arc<Kem>, Vec<Fingerprint>), String>;
+
 /// A key and what is shown of it.
 pub(super) struct Kem {
     key: KemKey,
@@ -36,14 +39,8 @@ impl KemKeys {
         Self { host, of: Mutex::default() }
     }
 
-    /// The key of `domain` to be shown at `unix` seconds, signed by the certificate's `signer`, and
-    /// H(kem) of those before it that still decrypt.
-    pub(super) fn show(
-        &self,
-        domain: &Name,
-        signer: &dyn DomainKey,
-        unix: u64,
-    ) -> Result<(Arc<Kem>, Vec<Fingerprint>), String> {
+    /// The key of `domain` to be shown at `unix` seconds, signed by the certificate's `signer`.
+    pub(super) fn show(&self, domain: &Name, signer: &dyn DomainKey, unix: u64) -> Shown {
         let mut all = self.of.lock().unwrap_or_else(PoisonError::into_inner);
         let of_domain = all.entry(domain.clone()).or_default();
         of_domain.retain(|kem| unix < kem.offer.not_after + KEM_GRACE);
@@ -55,8 +52,23 @@ impl KemKeys {
                 kem
             }
         };
-        let former = of_domain.iter().map(|kem| kem.hash).filter(|hash| *hash != current.hash).collect();
+        let former = former(of_domain.iter(), &current);
         Ok((current, former))
+    }
+
+    /// As [`Self::show`], where the key is there and nobody is about to make another.
+    pub(super) fn show_current(
+        &self,
+        domain: &Name,
+        signer: &dyn DomainKey,
+        unix: u64,
+    ) -> Option<(Arc<Kem>, Vec<Fingerprint>)> {
+        let all = self.of.try_lock().ok()?;
+        let of_domain = all.get(domain)?;
+        let current = of_domain.last().filter(|kem| kem.serves(signer, unix)).map(Arc::clone)?;
+        let alive = of_domain.iter().filter(|kem| unix < kem.offer.not_after + KEM_GRACE);
+        let former = former(alive, &current);
+        Some((current, former))
     }
 
     fn make(&self, domain: &Name, signer: &dyn DomainKey, unix: u64) -> Result<Kem, String> {
@@ -86,6 +98,10 @@ impl KemKeys {
         drop(all);
         kem.key.open(label, sealed).ok()
     }
+}
+
+fn former<'a>(all: impl IntoIterator<Item = &'a Arc<Kem>>, current: &Kem) -> Vec<Fingerprint> {
+    all.into_iter().map(|kem| kem.hash).filter(|hash| *hash != current.hash).collect()
 }
 
 impl Kem {

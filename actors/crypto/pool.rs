@@ -1,5 +1,5 @@
-//! Threads that take turns over those who ask: a peer that floods delays another's operation by the one of
-//! its own that is under way.
+//! Threads that take turns over those who ask: a peer that floods delays another's turn by the one of its own
+//! that is under way. A turn is an operation, or those of a run that follow from each other, four at most.
 
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};

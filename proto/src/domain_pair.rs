@@ -189,10 +189,27 @@ impl DomainPair {
         }
     }
 
-    /// The operation that was asked for last cannot be performed now: the run ends.
-    pub fn overloaded(&mut self) -> PairAction {
-        self.phase = Phase::Ended;
-        PairAction::Fail(Failure::overloaded())
+    /// Performs `op` and, at once, what its result leads to: operations, and delegations that are known. Four
+    /// operations at most; what is wanted then.
+    ///
+    /// Between an operation and its result no other event counts, so that none is missed here.
+    pub fn compute(
+        &mut self,
+        op: CryptoOp,
+        perform: impl Fn(CryptoOp) -> CryptoResult,
+        delegates: impl Fn(&Name) -> bool,
+    ) -> Option<PairAction> {
+        let mut wanted = Some(PairAction::Crypto(op));
+        loop {
+            let event = match wanted {
+                Some(PairAction::Crypto(op)) => PairEvent::Crypto(perform(op)),
+                Some(PairAction::CheckDelegation(domain)) if delegates(&domain) => {
+                    PairEvent::Delegation(Delegation::Delegated)
+                }
+                wanted => return wanted,
+            };
+            wanted = self.handle(event);
+        }
     }
 
     /// Whether the run is over, for good or bad.
