@@ -60,10 +60,14 @@ pub fn to_be_signed(role: &str, fields: &[&[u8]]) -> Vec<u8> {
 }
 
 fn push_field(out: &mut Vec<u8>, field: &[u8]) {
+    out.extend_from_slice(&length(field));
+    out.extend_from_slice(field);
+}
+
+fn length(field: &[u8]) -> [u8; 2] {
     debug_assert!(field.len() <= usize::from(u16::MAX), "a field's length fits into two bytes");
     #[expect(clippy::cast_possible_truncation, reason = "fields are bounded where control elements are read")]
-    out.extend_from_slice(&(field.len() as u16).to_be_bytes());
-    out.extend_from_slice(field);
+    (field.len() as u16).to_be_bytes()
 }
 
 fn hash(bytes: &[u8]) -> [u8; 32] {
@@ -71,9 +75,7 @@ fn hash(bytes: &[u8]) -> [u8; 32] {
 }
 
 fn hash_with_signature(message: &[u8], signature: &[u8]) -> [u8; 32] {
-    let mut all = message.to_vec();
-    push_field(&mut all, signature);
-    hash(&all)
+    Sha256::new().chain_update(message).chain_update(length(signature)).chain_update(signature).finalize().into()
 }
 
 /// A KEM key before it is signed (protocol §4): `TBS("kem key", domain, host, H(leaf), "x25519", key, ..)`.
@@ -148,45 +150,39 @@ pub struct Context {
 }
 
 impl Context {
-    fn to_bytes(&self, role: &str) -> Vec<u8> {
-        let kem = |kem: &Option<Fingerprint>| kem.map_or_else(Vec::new, |hash| hash.to_vec());
-        to_be_signed(
-            role,
-            &[
-                &self.aid,
-                &self.exporter.cb,
-                self.host_i.as_str().as_bytes(),
-                self.host_r.as_str().as_bytes(),
-                self.domain_i.as_str().as_bytes(),
-                self.domain_r.as_str().as_bytes(),
-                &self.leaf_i,
-                &self.leaf_r,
-                &kem(&self.kem_i),
-                &kem(&self.kem_r),
-                self.suite_i.as_str().as_bytes(),
-                self.suite_r.as_str().as_bytes(),
-            ],
-        )
+    fn fields(&self) -> [&[u8]; 12] {
+        [
+            &self.aid,
+            &self.exporter.cb,
+            self.host_i.as_str().as_bytes(),
+            self.host_r.as_str().as_bytes(),
+            self.domain_i.as_str().as_bytes(),
+            self.domain_r.as_str().as_bytes(),
+            &self.leaf_i,
+            &self.leaf_r,
+            self.kem_i.as_ref().map_or(&[], Fingerprint::as_slice),
+            self.kem_r.as_ref().map_or(&[], Fingerprint::as_slice),
+            self.suite_i.as_str().as_bytes(),
+            self.suite_r.as_str().as_bytes(),
+        ]
     }
 
     /// The label (OAEP) or info (HPKE) under which K_I is encrypted to the responder.
     #[must_use]
     pub fn request_label(&self) -> [u8; 32] {
-        hash(&self.to_bytes("request key"))
+        hash(&to_be_signed("request key", &self.fields()))
     }
 
     /// The label (OAEP) or info (HPKE) under which K_R is encrypted to the initiator.
     #[must_use]
     pub fn response_label(&self) -> [u8; 32] {
-        hash(&self.to_bytes("response key"))
+        hash(&to_be_signed("response key", &self.fields()))
     }
 
     /// m1 = CTX("request") ‖ f(ct_I): what the initiator signs.
     #[must_use]
     pub fn request(&self, ct_i: &[u8]) -> Vec<u8> {
-        let mut message = self.to_bytes("request");
-        push_field(&mut message, ct_i);
-        message
+        to_be_signed("request", &[&self.fields()[..], &[ct_i]].concat())
     }
 
     /// m2 = TBS("response", th1, ct_R), where th1 = H(m1 ‖ f(sig_I)): what the responder signs.
