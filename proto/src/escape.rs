@@ -16,6 +16,10 @@ pub(crate) fn push_attribute(out: &mut Vec<u8>, name: &str, value: &str) {
 /// White space other than the blank becomes references, because a reader normalises it in attributes
 /// and carriage returns everywhere (XML 1.0 §2.11, §3.3.3). What XML cannot carry becomes U+FFFD.
 pub(crate) fn push_text(out: &mut Vec<u8>, text: &str) {
+    // Nearly all texts are plain. No short cut at the first byte that is not: so it takes many bytes at a time.
+    if !text.bytes().fold(false, |found, byte| found | may_need_escape(byte)) {
+        return out.extend_from_slice(text.as_bytes());
+    }
     let mut rest = text;
     while let Some(at) = rest.find(needs_escape) {
         let (plain, special) = rest.split_at(at);
@@ -31,6 +35,11 @@ pub(crate) fn push_text(out: &mut Vec<u8>, text: &str) {
 
 /// The control characters that XML 1.0 §2.2 leaves out, the three of white space among them.
 const CONTROLS: RangeInclusive<char> = '\0'..='\x1f';
+
+/// U+FFFE and U+FFFF begin with 0xEF.
+fn may_need_escape(byte: u8) -> bool {
+    byte < b' ' || matches!(byte, b'&' | b'<' | b'>' | b'\'' | b'"' | 0xef)
+}
 
 fn needs_escape(c: char) -> bool {
     matches!(c, '&' | '<' | '>' | '\'' | '"' | '\u{fffe}' | '\u{ffff}') || CONTROLS.contains(&c)
