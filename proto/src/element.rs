@@ -10,6 +10,8 @@ use crate::checker::{Malformed, Scope, XML_NAMESPACE, check};
 use crate::escape::{push_attribute, push_text};
 use crate::header::{DIALBACK_NAMESPACE, STREAM_NAMESPACE};
 
+mod plain;
+
 /// An element with its attributes, text and children.
 ///
 /// Prefixes are resolved when it is read. Attributes are kept if they have none, and `xml:lang`.
@@ -28,6 +30,16 @@ impl Element {
     /// # Errors
     /// [`Malformed`] with the first fault.
     pub fn parse(bytes: &[u8], scope: &Scope) -> Result<Self, Malformed> {
+        Self::read_plain(bytes).map_or_else(|| Self::read_checked(bytes, scope), Ok)
+    }
+
+    /// Reads a control element or an acknowledgement that is written as our own are, on any stream; whether
+    /// something else is an element, [`Self::parse`] says.
+    pub(crate) fn read_plain(bytes: &[u8]) -> Option<Self> {
+        plain::read(bytes)
+    }
+
+    fn read_checked(bytes: &[u8], scope: &Scope) -> Result<Self, Malformed> {
         let root = check(bytes, scope)?;
         // The checker left nothing to object to; should the two ever disagree, the element is refused.
         read_tree(&bytes[root.span.range()], scope).ok().flatten().ok_or(Malformed::Tag)

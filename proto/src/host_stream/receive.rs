@@ -6,7 +6,7 @@ use super::session::Counting;
 use super::{Action, HostStream, Out};
 use crate::acks::{self, Ack};
 use crate::broken::{self, Fault};
-use crate::checker::{Root, Scope, is_white};
+use crate::checker::{Scope, is_white};
 use crate::control::{NAMESPACE, UndeliveredReason};
 use crate::element::Element;
 use crate::framer::{Frame, Framer, FramingError};
@@ -78,9 +78,15 @@ impl HostStream {
     }
 
     fn element(&mut self, now: Now, bytes: &Bytes, out: &mut Out) {
+        if let Some(element) = Element::read_plain(bytes) {
+            return self.no_stanza(now, bytes, &element, out);
+        }
         match stanza::read(bytes, &Scope::SERVER) {
             Ok(stanza) => self.stanza(now, &stanza, out),
-            Err(NotAStanza::OtherElement(root)) => self.other_element(now, bytes, &root, out),
+            Err(NotAStanza::OtherElement(_)) => match Element::parse(bytes, &Scope::SERVER) {
+                Ok(element) => self.no_stanza(now, bytes, &element, out),
+                Err(malformed) => self.end(malformed.stream_error(), out),
+            },
             // What is no stanza was written by the host itself, and is not counted.
             Err(NotAStanza::Malformed(malformed)) if !names_a_stanza(bytes) => self.end(malformed.stream_error(), out),
             Err(NotAStanza::Malformed(_)) if bytes.len() > self.config.limits.stanza_bytes => {
@@ -188,25 +194,21 @@ impl HostStream {
         self.mux.control(stanza);
     }
 
-    fn other_element(&mut self, now: Now, bytes: &Bytes, root: &Root<'_>, out: &mut Out) {
-        let element = match Element::parse(bytes, &Scope::SERVER) {
-            Ok(element) => element,
-            Err(malformed) => return self.end(malformed.stream_error(), out),
-        };
-        if root.namespace == acks::NAMESPACE {
-            return self.ack_arrived(now, Ack::read(&element), out);
+    fn no_stanza(&mut self, now: Now, bytes: &Bytes, element: &Element, out: &mut Out) {
+        if element.namespace() == acks::NAMESPACE {
+            return self.ack_arrived(now, Ack::read(element), out);
         }
-        if root.namespace == NAMESPACE {
+        if element.namespace() == NAMESPACE {
             if bytes.len() > CONTROL_BYTES {
                 return self.control_too_large(out);
             }
-            return self.control_arrived(now, &element, out);
+            return self.control_arrived(now, element, out);
         }
-        if let Some(error) = StreamError::from_element(&element) {
+        if let Some(error) = StreamError::from_element(element) {
             out.actions.push(Action::PeerError(error));
             return self.peer_closed(out);
         }
-        let text = format!("<{}/> does not belong here", root.name);
+        let text = format!("<{}/> does not belong here", element.name());
         self.end(StreamError::new(Condition::UnsupportedStanzaType, text), out);
     }
 }
