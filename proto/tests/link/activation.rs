@@ -133,6 +133,8 @@ fn glare_ends_with_one_active_pair() {
     for frozen in [false, true] {
         let mut link = Link::new();
         link.mine.frozen = frozen;
+        // So slowly that the requests of both are under way at once.
+        (link.mine.one_by_one, link.other.one_by_one) = (true, true);
         link.mine.send(link.now, "saramago.lit", "pessoa.lit", "from mine");
         link.other.send(link.now, "pessoa.lit", "saramago.lit", "from other");
         link.run();

@@ -1,5 +1,6 @@
 //! Two host streams on virtual time, with everything between and around them that actors would be.
 
+use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
@@ -80,6 +81,8 @@ pub(crate) struct Side {
     config: HostStreamConfig,
     links: u32,
     now: Now,
+    /// Operations are performed one by one, whatever they lead to; not as a router does it.
+    pub(crate) one_by_one: bool,
     /// Names of the crypto operations and look-ups, in order.
     pub(crate) operations: Vec<&'static str>,
     routes: HashMap<Slot, bool>,
@@ -178,6 +181,7 @@ impl Side {
             config,
             links: 1,
             now,
+            one_by_one: false,
             operations: Vec::new(),
             routes: HashMap::new(),
             actors: HashMap::new(),
@@ -413,23 +417,29 @@ impl Side {
             Work::Tell(slot, aid, event) => {
                 // What is meant for an actor that has ended does not reach its successor.
                 let Some((_, actor)) = self.actors.get_mut(&slot).filter(|(other, _)| *other == aid) else { return };
-                match actor.handle(event) {
-                    Some(PairAction::Crypto(op)) => self.slow.push_back(Work::Crypto(slot, aid, op)),
-                    Some(PairAction::CheckDelegation(domain)) => {
-                        self.slow.push_back(Work::Delegation(slot, aid, domain));
-                    }
-                    Some(said) => {
-                        let mut out = Out::default();
-                        self.stream.pair_says(now, slot, aid, said, &mut out);
-                        self.perform(out);
-                    }
-                    None => (),
-                }
+                let wanted = actor.handle(event);
+                self.wanted(now, (slot, aid), wanted);
             }
-            Work::Crypto(slot, aid, op) => {
+            Work::Crypto(slot, aid, op) if self.one_by_one => {
                 self.operations.push(operation(&op));
                 let result = self.vault.perform(op, now.unix);
                 self.work.push_back(Work::Tell(slot, aid, PairEvent::Crypto(result)));
+            }
+            Work::Crypto(slot, aid, op) => {
+                let Some((_, actor)) = self.actors.get_mut(&slot).filter(|(other, _)| *other == aid) else { return };
+                let (vault, delegations, done) = (&self.vault, &self.delegations, RefCell::new(Vec::new()));
+                let perform = |op| {
+                    done.borrow_mut().push(operation(&op));
+                    vault.perform(op, now.unix)
+                };
+                let delegates = |domain: &Name| {
+                    let known = !delegations.contains_key(domain);
+                    done.borrow_mut().extend(known.then_some("look up"));
+                    known
+                };
+                let wanted = actor.compute(op, perform, delegates);
+                self.operations.append(&mut done.into_inner());
+                self.wanted(now, (slot, aid), wanted);
             }
             Work::Delegation(slot, aid, domain) => {
                 self.operations.push("look up");
@@ -438,6 +448,19 @@ impl Side {
             }
             Work::Check(op) => self.check(now, op),
             Work::Show(question) => self.show(now, question),
+        }
+    }
+
+    fn wanted(&mut self, now: Now, (slot, aid): (Slot, Aid), wanted: Option<PairAction>) {
+        match wanted {
+            Some(PairAction::Crypto(op)) => self.slow.push_back(Work::Crypto(slot, aid, op)),
+            Some(PairAction::CheckDelegation(domain)) => self.slow.push_back(Work::Delegation(slot, aid, domain)),
+            Some(said) => {
+                let mut out = Out::default();
+                self.stream.pair_says(now, slot, aid, said, &mut out);
+                self.perform(out);
+            }
+            None => (),
         }
     }
 
