@@ -43,7 +43,7 @@ impl KemKeys {
     pub(super) fn show(&self, domain: &Name, signer: &dyn DomainKey, unix: u64) -> Shown {
         let mut all = self.of.lock().unwrap_or_else(PoisonError::into_inner);
         let of_domain = all.entry(domain.clone()).or_default();
-        of_domain.retain(|kem| unix < kem.offer.not_after + KEM_GRACE);
+        of_domain.retain(|kem| kem.decrypts(unix));
         let current = match of_domain.last().filter(|kem| kem.serves(signer, unix)) {
             Some(kem) => Arc::clone(kem),
             None => {
@@ -52,11 +52,11 @@ impl KemKeys {
                 kem
             }
         };
-        let former = former(of_domain.iter(), &current);
+        let former = former(of_domain, &current);
         Ok((current, former))
     }
 
-    /// As [`Self::show`], where the key is there and nobody is about to make another.
+    /// As [`Self::show`], where the key is there, none has to be forgotten, and nobody is about to make another.
     pub(super) fn show_current(
         &self,
         domain: &Name,
@@ -64,10 +64,9 @@ impl KemKeys {
         unix: u64,
     ) -> Option<(Arc<Kem>, Vec<Fingerprint>)> {
         let all = self.of.try_lock().ok()?;
-        let of_domain = all.get(domain)?;
+        let of_domain = all.get(domain).filter(|all| all.iter().all(|kem| kem.decrypts(unix)))?;
         let current = of_domain.last().filter(|kem| kem.serves(signer, unix)).map(Arc::clone)?;
-        let alive = of_domain.iter().filter(|kem| unix < kem.offer.not_after + KEM_GRACE);
-        let former = former(alive, &current);
+        let former = former(of_domain, &current);
         Some((current, former))
     }
 
@@ -100,11 +99,16 @@ impl KemKeys {
     }
 }
 
-fn former<'a>(all: impl IntoIterator<Item = &'a Arc<Kem>>, current: &Kem) -> Vec<Fingerprint> {
-    all.into_iter().map(|kem| kem.hash).filter(|hash| *hash != current.hash).collect()
+fn former(all: &[Arc<Kem>], current: &Kem) -> Vec<Fingerprint> {
+    all.iter().map(|kem| kem.hash).filter(|hash| *hash != current.hash).collect()
 }
 
 impl Kem {
+    /// Whether what is encrypted to it is still taken.
+    fn decrypts(&self, unix: u64) -> bool {
+        unix < self.offer.not_after + KEM_GRACE
+    }
+
     /// Whether it is still the one to be shown. One that ends with the certificate is shown until then:
     /// another would not last longer.
     fn serves(&self, signer: &dyn DomainKey, unix: u64) -> bool {
@@ -192,6 +196,24 @@ mod tests {
         let (second, _) = keys.show(&domain, &signer, UNIX + 20 * HOUR).unwrap();
         assert_eq!(*keys.open(&domain, &first.hash, b"label", &sealed).unwrap(), b"secret");
         assert!(keys.open(&domain, &second.hash, b"label", &sealed).is_none());
+    }
+
+    #[test]
+    fn what_is_at_hand_is_what_would_be_shown_and_keeps_no_key_alive() {
+        let (keys, signer, domain) = (KemKeys::new(name("xmpp.my.isp")), Signer::until(u64::MAX), name("saramago.lit"));
+        let at_hand = |hours| {
+            let (kem, former) = keys.show_current(&domain, &signer, UNIX + hours * HOUR)?;
+            Some((kem.hash, former))
+        };
+        assert_eq!(at_hand(0), None, "it has to be made");
+        let first = shown(&keys, &signer, UNIX);
+        assert_eq!(at_hand(1), Some(first));
+        assert_eq!(at_hand(20), None, "it has to be renewed");
+        let second = shown(&keys, &signer, UNIX + 20 * HOUR);
+        assert_eq!(at_hand(21), Some(second));
+        assert_eq!(at_hand(25), None, "the first one has to be forgotten");
+        let third = shown(&keys, &signer, UNIX + 25 * HOUR);
+        assert_eq!(at_hand(25), Some(third));
     }
 
     /// Each question would find another key, and no request would ever name the current one.
