@@ -1,9 +1,9 @@
 //! The KEM keys of our domains (protocol §4): made when first needed, replaced well before their end,
 //! and kept for an hour after it.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use dashmap::DashMap;
 use heteronym_net::keys::{DomainKey, KemKey};
 use heteronym_proto::identity::{KEM_GRACE, KEM_LIFE, KemOffer};
 use heteronym_proto::name::Name;
@@ -18,8 +18,9 @@ const SPREAD: u64 = KEM_LIFE / 8;
 /// See the module.
 pub(super) struct KemKeys {
     host: Name,
-    /// The oldest first; peers encrypt to the last, or to the one before it.
-    of: Mutex<HashMap<Name, Vec<Arc<Kem>>>>,
+    /// The oldest first; peers encrypt to the last, or to the one before it. One may be made for a domain while those
+    /// of nearly all others are at hand.
+    of: DashMap<Name, Vec<Arc<Kem>>>,
 }
 
 /// The key to be shown, and H(kem) of those before it that still decrypt; or why there is none.
@@ -36,13 +37,12 @@ pub(super) struct Kem {
 impl KemKeys {
     /// None yet; `host` serves the domains.
     pub(super) fn new(host: Name) -> Self {
-        Self { host, of: Mutex::default() }
+        Self { host, of: DashMap::new() }
     }
 
     /// The key of `domain` to be shown at `unix` seconds, signed by the certificate's `signer`.
     pub(super) fn show(&self, domain: &Name, signer: &dyn DomainKey, unix: u64) -> Shown {
-        let mut all = self.of.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_domain = all.entry(domain.clone()).or_default();
+        let mut of_domain = self.of.entry(domain.clone()).or_default();
         of_domain.retain(|kem| kem.decrypts(unix));
         let current = match of_domain.last().filter(|kem| kem.serves(signer, unix)) {
             Some(kem) => Arc::clone(kem),
@@ -52,7 +52,7 @@ impl KemKeys {
                 kem
             }
         };
-        let former = former(of_domain, &current);
+        let former = former(&of_domain, &current);
         Ok((current, former))
     }
 
@@ -63,10 +63,12 @@ impl KemKeys {
         signer: &dyn DomainKey,
         unix: u64,
     ) -> Option<(Arc<Kem>, Vec<Fingerprint>)> {
-        let all = self.of.try_lock().ok()?;
-        let of_domain = all.get(domain).filter(|all| all.iter().all(|kem| kem.decrypts(unix)))?;
+        let of_domain = self.of.try_get(domain).try_unwrap()?;
+        if !of_domain.iter().all(|kem| kem.decrypts(unix)) {
+            return None;
+        }
         let current = of_domain.last().filter(|kem| kem.serves(signer, unix)).map(Arc::clone)?;
-        let former = former(of_domain, &current);
+        let former = former(&of_domain, &current);
         Some((current, former))
     }
 
@@ -92,9 +94,7 @@ impl KemKeys {
         label: &[u8],
         sealed: &[u8],
     ) -> Option<Zeroizing<Vec<u8>>> {
-        let all = self.of.lock().unwrap_or_else(PoisonError::into_inner);
-        let kem = all.get(domain)?.iter().find(|kem| kem.hash == *hash).map(Arc::clone)?;
-        drop(all);
+        let kem = self.of.get(domain)?.iter().find(|kem| kem.hash == *hash).map(Arc::clone)?;
         kem.key.open(label, sealed).ok()
     }
 }
