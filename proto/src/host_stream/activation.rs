@@ -194,24 +194,16 @@ impl HostStream {
 
     /// The activation is in force; `change` says how.
     pub(super) fn activated(&mut self, now: Now, slot: Slot, active: Active, change: PairChange, out: &mut Out) {
-        let (expires, initiated) = (active.expires, active.initiated);
+        let (expires, initiated, [jitter, ..]) = (active.expires, active.initiated, active.resumable.id);
         self.pairs.set_active(slot, Some(active));
         self.pairs.get_mut(slot).change(|rare| (rare.pause, rare.stale_runs, rare.last_error) = (None, 0, None));
         let life = now.at_unix(expires).saturating_duration_since(now.instant);
-        let renewal = now.instant + self.renewal(life, initiated);
+        let renewal = now.instant + renewal(life, initiated, jitter);
         self.timers.set(renewal, slot, Timer::Renew);
         self.timers.clear(slot, Timer::Expire);
         self.timers.clear(slot, Timer::Resume);
         self.open(slot, matches!(change, PairChange::Resumed { .. }), out);
         out.actions.push(Action::Changed(slot, change));
-    }
-
-    /// The initiator renews at 80 to 90 % of the life, the responder at 97 % if nothing came.
-    fn renewal(&mut self, life: Duration, initiated: bool) -> Duration {
-        let mut jitter = [0];
-        (self.random)(&mut jitter);
-        let share = if initiated { FIRST_RENEWAL + 0.10 * f64::from(jitter[0]) / 255.0 } else { 0.97 };
-        life.mul_f64(share)
     }
 
     /// The activation is not in force any more; what waits goes through a fresh run.
@@ -420,4 +412,10 @@ const BUSY_TABLE: u32 = 60;
 /// A run's id, and whether we asked for it; nothing while it waits for its turn.
 fn named(run: &Run) -> Option<(Aid, bool)> {
     run.aid().map(|aid| (aid, run.is_ours()))
+}
+
+/// The initiator renews at 80 to 90 % of the life, the responder at 97 % if nothing came.
+fn renewal(life: Duration, initiated: bool, jitter: u8) -> Duration {
+    let share = if initiated { FIRST_RENEWAL + 0.10 * f64::from(jitter) / 255.0 } else { 0.97 };
+    life.mul_f64(share)
 }
