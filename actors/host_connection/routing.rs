@@ -8,7 +8,7 @@ use heteronym_proto::link_choice::LinkId;
 use heteronym_proto::mux::Slot;
 use heteronym_proto::pair::Pair;
 use heteronym_proto::routes::Route;
-use tracing::{debug, info, warn};
+use tracing::{Level, debug, enabled, info, warn};
 
 use super::{HostConnection, Link, LinkHandle, PairMoved};
 use crate::Shared;
@@ -64,6 +64,10 @@ impl HostConnection {
     }
 
     fn log_change(&self, slot: Slot, change: &PairChange) {
+        if matches!(change, PairChange::Resumed { .. }) && !enabled!(Level::DEBUG) {
+            // A hundred thousand may come at once.
+            return;
+        }
         let Some(pair) = self.pair_of(slot) else { return };
         match change {
             PairChange::Requested => debug!(%pair, "activation asked for"),

@@ -134,13 +134,15 @@ impl<D, C> Routes<D, C> {
     /// there before is `keeps`' to look at.
     pub fn insert_unless(&self, pair: Pair, route: Route<D, C>, keeps: impl FnOnce(&Route<D, C>) -> bool) -> bool {
         let Table { hasher, .. } = &*self.table;
-        self.table.shard(hasher.hash_one(&pair)).write().insert_unless(hasher, pair, route, keeps)
+        let hash = hasher.hash_one(&pair);
+        self.table.shard(hash).write().insert_unless(hasher, hash, (pair, route), keeps)
     }
 
     /// Removes a pair's route if `obsolete` says that it is the one meant.
     pub fn remove_if(&self, pair: &Pair, obsolete: impl Fn(&Route<D, C>) -> bool) {
         let Table { hasher, .. } = &*self.table;
-        self.table.shard(hasher.hash_one(pair)).write().remove_if(hasher, pair, obsolete);
+        let hash = hasher.hash_one(pair);
+        self.table.shard(hash).write().remove_if(hasher, hash, pair, obsolete);
     }
 
     /// Removes every route that `obsolete` names.

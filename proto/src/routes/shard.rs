@@ -6,7 +6,7 @@ use hashbrown::HashTable;
 use crate::pair::{AsPair, Pair};
 use crate::rows::Rows;
 
-/// See the module. Whoever calls has hashed the pair with `hasher`.
+/// See the module. `hash` is the pair's, by `hasher`, which hashes the others where they move.
 #[derive(Debug)]
 pub(super) struct Shard<V> {
     index: HashTable<u32>,
@@ -37,11 +37,10 @@ impl<V> Shard<V> {
     pub(super) fn insert_unless(
         &mut self,
         hasher: &RandomState,
-        pair: Pair,
-        value: V,
+        hash: u64,
+        (pair, value): (Pair, V),
         keeps: impl FnOnce(&V) -> bool,
     ) -> bool {
-        let hash = hasher.hash_one(&pair);
         if let Some(place) = self.place(hash, &pair) {
             let before = &mut self.entries[place].1;
             let keeps = keeps(before);
@@ -58,10 +57,10 @@ impl<V> Shard<V> {
     }
 
     /// Removes a pair's value if `obsolete` says that it is the one meant.
-    pub(super) fn remove_if(&mut self, hasher: &RandomState, pair: &Pair, obsolete: impl Fn(&V) -> bool) {
-        let place = self.place(hasher.hash_one(pair), pair);
+    pub(super) fn remove_if(&mut self, hasher: &RandomState, hash: u64, pair: &Pair, obsolete: impl Fn(&V) -> bool) {
+        let place = self.place(hash, pair);
         if let Some(place) = place.filter(|place| obsolete(&self.entries[*place].1)) {
-            self.remove(hasher, place);
+            self.remove(hasher, hash, place);
         }
     }
 
@@ -71,7 +70,7 @@ impl<V> Shard<V> {
         while (place as usize) < self.entries.len() {
             let (pair, value) = &self.entries[place];
             if obsolete(pair, value) {
-                self.remove(hasher, place);
+                self.remove(hasher, hasher.hash_one(pair), place);
             } else {
                 place += 1;
             }
@@ -79,9 +78,9 @@ impl<V> Shard<V> {
     }
 
     /// The last entry takes the place of the one that goes.
-    fn remove(&mut self, hasher: &RandomState, place: u32) {
+    fn remove(&mut self, hasher: &RandomState, hash: u64, place: u32) {
         let Self { index, entries } = self;
-        if let Ok(indexed) = index.find_entry(hasher.hash_one(&entries[place].0), |other| *other == place) {
+        if let Ok(indexed) = index.find_entry(hash, |other| *other == place) {
             indexed.remove();
         }
         let Some(last) = u32::try_from(entries.len()).ok().and_then(|count| count.checked_sub(1)) else { return };
@@ -117,13 +116,13 @@ mod tests {
             let pair = pair(random.u32(0..700));
             if random.u32(0..5) < 3 {
                 let keeps = random.bool();
-                let written = shard.insert_unless(&hasher, pair.clone(), step, |_| keeps);
+                let written = shard.insert_unless(&hasher, hasher.hash_one(&pair), (pair.clone(), step), |_| keeps);
                 assert_eq!(written, !(keeps && map.contains_key(&pair)));
                 if written {
                     map.insert(pair, step);
                 }
             } else {
-                shard.remove_if(&hasher, &pair, |value| value % 3 > 0);
+                shard.remove_if(&hasher, hasher.hash_one(&pair), &pair, |value| value % 3 > 0);
                 map.retain(|other, value| *other != pair || *value % 3 == 0);
             }
         }
