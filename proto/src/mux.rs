@@ -197,6 +197,13 @@ impl<O> Mux<O> {
         }
     }
 
+    /// Whether so many stanzas of so many bytes in all would be taken for a pair.
+    #[must_use]
+    pub fn has_room(&self, slot: Slot, count: usize, bytes: usize) -> bool {
+        let cost = bytes + count * PARCEL_OVERHEAD;
+        self.pair_bytes(slot) + cost <= self.pair_limit && self.bytes + cost <= self.total_limit
+    }
+
     /// Queues a stanza.
     ///
     /// # Errors

@@ -148,4 +148,4 @@ impl HostStream {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
