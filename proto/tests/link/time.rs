@@ -47,6 +47,9 @@ fn a_pair_is_renewed_before_its_end_while_stanzas_flow() {
     assert!(link.sent_by(OTHER).contains(&"request"), "who asked renews");
     let after = expires(&mut link);
     assert!(after.0 >= before.0 + 8 * 3600 && after.1 >= before.1 + 8 * 3600, "{before:?} {after:?}");
+    // The end of what was renewed is none of what came after it.
+    link.advance(HOUR);
+    assert_eq!(link.count("deactivate"), 0);
     link.expect_usable("saramago.lit", "pessoa.lit");
 }
 
