@@ -35,11 +35,18 @@ pub struct Sent {
 /// The copies, numbered from 1 as XEP-0198 counts.
 #[derive(Debug)]
 pub struct SentCopies {
-    copies: VecDeque<Option<Sent>>,
+    copies: VecDeque<Place>,
     first: u64,
     bytes: usize,
     /// Copies beyond this are forgotten; `None`: the peer acknowledges.
     byte_limit: Option<usize>,
+}
+
+/// A copy's place. Its bytes count until it goes, also where the copy was taken: others may share memory with it.
+#[derive(Debug)]
+struct Place {
+    sent: Option<Sent>,
+    bytes: usize,
 }
 
 impl SentCopies {
@@ -55,8 +62,9 @@ impl SentCopies {
 
     /// Keeps a copy; its number is one more than the last.
     pub(crate) fn push(&mut self, sent: Sent) {
-        self.bytes += sent.bytes.len();
-        self.copies.push_back(Some(sent));
+        let bytes = sent.bytes.len();
+        self.bytes += bytes;
+        self.copies.push_back(Place { sent: Some(sent), bytes });
         while self.byte_limit.is_some_and(|limit| self.copies.len() > COPIES || self.bytes > limit) {
             self.drop_first();
         }
@@ -64,7 +72,7 @@ impl SentCopies {
 
     fn drop_first(&mut self) {
         if let Some(first) = self.copies.pop_front() {
-            self.bytes -= first.map_or(0, |sent| sent.bytes.len());
+            self.bytes -= first.bytes;
             self.first += 1;
         }
     }
@@ -72,9 +80,7 @@ impl SentCopies {
     /// Takes the copy of stanza `n`: once.
     pub fn take(&mut self, n: u64) -> Option<Sent> {
         let index = usize::try_from(n.checked_sub(self.first)?).ok()?;
-        let sent = self.copies.get_mut(index)?.take()?;
-        self.bytes -= sent.bytes.len();
-        Some(sent)
+        self.copies.get_mut(index)?.sent.take()
     }
 
     /// The peer has taken over everything up to `h`, counted modulo 2^32; how many are new.
@@ -95,9 +101,8 @@ impl SentCopies {
     pub(crate) fn rewind(&mut self, h: u32) -> Result<Vec<Sent>, TooHigh> {
         let arrived = self.up_to(h)?;
         let arrived = if broken::has(Fault::ArrivedGoesAgain) { 0 } else { arrived };
-        let again: Vec<Sent> = self.copies.drain(arrived..).flatten().collect();
-        self.bytes -= again.iter().map(|sent| sent.bytes.len()).sum::<usize>();
-        Ok(again)
+        self.bytes -= self.copies.range(arrived..).map(|place| place.bytes).sum::<usize>();
+        Ok(self.copies.drain(arrived..).filter_map(|place| place.sent).collect())
     }
 
     /// Nobody will acknowledge after all, and `before` stanzas were written before these: the oldest copies go at
@@ -110,7 +115,7 @@ impl SentCopies {
     /// Takes all copies, in order.
     pub(crate) fn take_all(&mut self) -> Vec<Sent> {
         self.bytes = 0;
-        self.copies.drain(..).flatten().collect()
+        self.copies.drain(..).filter_map(|place| place.sent).collect()
     }
 
     /// How many of the copies a count of the peer's stands for.
@@ -129,7 +134,7 @@ impl SentCopies {
     /// Whether stanza `n` is neither acknowledged, nor handed back, nor forgotten.
     pub(crate) fn is_under_way(&self, n: u64) -> bool {
         let index = n.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
-        index.and_then(|index| self.copies.get(index)).is_some_and(Option::is_some)
+        index.and_then(|index| self.copies.get(index)).is_some_and(|place| place.sent.is_some())
     }
 
     /// How many wait to be acknowledged, or for the bound.
@@ -144,7 +149,7 @@ impl SentCopies {
         self.copies.is_empty()
     }
 
-    /// The bytes of the copies.
+    /// The bytes of the copies, with those of the ones that were taken.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
@@ -223,5 +228,14 @@ mod tests {
         copies.first = u64::from(u32::MAX);
         assert_eq!(copies.acknowledge(0), Ok(2));
         assert_eq!(copies.count(), 1 << 32);
+    }
+
+    /// A peer that hands back all but a small one of each message makes us keep no more than is counted.
+    #[test]
+    fn what_was_taken_counts_until_it_is_acknowledged() {
+        let mut copies = copies(&["one", "three"]);
+        assert!(copies.take(2).is_some());
+        assert_eq!(copies.bytes(), 8);
+        assert_eq!((copies.acknowledge(2), copies.bytes()), (Ok(2), 0));
     }
 }
