@@ -72,13 +72,6 @@ impl<T: Copy> Batch<T> {
         self.iter().map(|(mark, stanza)| (mark, Bytes::copy_from_slice(stanza)))
     }
 
-    /// Each by itself, all in the memory that they came with.
-    pub fn shared(mut self) -> impl Iterator<Item = (T, Bytes)> {
-        self.shrink();
-        let (mut rest, mut start) = (Bytes::from(self.bytes), 0);
-        self.marks.into_iter().map(move |(mark, end)| (mark, rest.split_to(end - std::mem::replace(&mut start, end))))
-    }
-
     /// Gives back the memory that it does not use, where that is much: it may have to wait.
     pub fn shrink(&mut self) {
         if self.bytes.capacity() > 2 * self.bytes.len() {
@@ -124,7 +117,6 @@ mod tests {
         assert_eq!((batch.len(), batch.last(), batch.as_bytes()), (2, Some(9), &b"<iq/><message/>"[..]));
         assert_eq!(batch.iter().collect::<Vec<_>>(), [(7, &b"<iq/>"[..]), (9, b"<message/>")]);
         assert_eq!(batch.copies().collect::<Batch<_>>(), batch);
-        assert_eq!(batch.clone().shared().collect::<Batch<_>>(), batch);
     }
 
     #[test]

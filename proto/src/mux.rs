@@ -197,13 +197,6 @@ impl<O> Mux<O> {
         }
     }
 
-    /// Whether so many stanzas of so many bytes in all would be taken for a pair.
-    #[must_use]
-    pub fn has_room(&self, slot: Slot, count: usize, bytes: usize) -> bool {
-        let cost = bytes + count * PARCEL_OVERHEAD;
-        self.pair_bytes(slot) + cost <= self.pair_limit && self.bytes + cost <= self.total_limit
-    }
-
     /// Queues a stanza.
     ///
     /// # Errors
@@ -229,8 +222,7 @@ impl<O> Mux<O> {
     pub fn push_again(&mut self, slot: Slot, stanza: Again, origin: O, now: Instant) {
         let Again { bytes, seq, retried } = stanza;
         let since = self.oldest(slot).map_or(now, |oldest| oldest.min(now));
-        let mut parcel = Parcel { bytes, origin, since, retried, seq, written: true };
-        parcel.part();
+        let parcel = Parcel { bytes, origin, since, retried, seq, written: true };
         let cost = parcel.cost();
         let queue = self.queue(slot);
         let place = queue.parcels.partition_point(|before| before.seq < seq);
@@ -286,13 +278,10 @@ impl<O> Mux<O> {
         self.enter_ring(slot);
     }
 
-    /// The pair may not send any more; what waits goes on waiting, without what it came with.
+    /// The pair may not send any more; what waits goes on waiting.
     pub fn close(&mut self, slot: Slot) {
         self.release_last(slot);
         self.open[slot as usize] = false;
-        if let Some(queue) = &mut self.queues[slot as usize] {
-            queue.parcels.iter_mut().for_each(Parcel::part);
-        }
     }
 
     /// What waits will not go out before the last control element after all.
@@ -319,19 +308,17 @@ impl<O> Mux<O> {
     pub fn take(&mut self, slot: Slot) -> Vec<Parcel<O>> {
         let Some(queue) = &mut self.queues[slot as usize] else { return Vec::new() };
         self.bytes -= std::mem::take(&mut queue.bytes);
-        let mut taken = std::mem::take(&mut queue.parcels);
-        taken.iter_mut().for_each(Parcel::part);
+        let taken = std::mem::take(&mut queue.parcels).into();
         self.forget_if_unused(slot);
-        taken.into()
+        taken
     }
 
     /// Takes what was never written of what waits for a pair.
     pub(crate) fn take_unwritten(&mut self, slot: Slot) -> Vec<Parcel<O>> {
         let Some(queue) = &mut self.queues[slot as usize] else { return Vec::new() };
-        let (written, mut unwritten): (VecDeque<_>, VecDeque<_>) =
+        let (written, unwritten): (VecDeque<_>, VecDeque<_>) =
             queue.parcels.drain(..).partition(|parcel| parcel.written);
         queue.parcels = written;
-        unwritten.iter_mut().for_each(Parcel::part);
         let bytes: usize = unwritten.iter().map(Parcel::cost).sum();
         queue.bytes -= bytes;
         self.bytes -= bytes;
@@ -453,11 +440,6 @@ impl<O> Mux<O> {
 }
 
 impl<O> Parcel<O> {
-    /// Parts the stanza from those that it shares memory with: it may wait for long.
-    fn part(&mut self) {
-        self.bytes = Bytes::copy_from_slice(&self.bytes);
-    }
-
     fn cost(&self) -> usize {
         self.bytes.len() + PARCEL_OVERHEAD
     }

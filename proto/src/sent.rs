@@ -42,7 +42,8 @@ pub struct SentCopies {
     byte_limit: Option<usize>,
 }
 
-/// A copy's place. Its bytes count until it goes, also where the copy was taken: others may share memory with it.
+/// A copy's place. Its bytes count until it goes, also where the copy was taken: a peer that hands back and never
+/// acknowledges is bounded as well.
 #[derive(Debug)]
 struct Place {
     sent: Option<Sent>,
@@ -230,7 +231,7 @@ mod tests {
         assert_eq!(copies.count(), 1 << 32);
     }
 
-    /// A peer that hands back all but a small one of each message makes us keep no more than is counted.
+    /// A peer that hands back and never acknowledges makes us keep no more places than are counted.
     #[test]
     fn what_was_taken_counts_until_it_is_acknowledged() {
         let mut copies = copies(&["one", "three"]);

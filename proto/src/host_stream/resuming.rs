@@ -148,4 +148,4 @@ impl HostStream {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+mod tests;

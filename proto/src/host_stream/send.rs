@@ -96,16 +96,11 @@ impl HostStream {
     }
 
     /// Queues stanzas of several pairs, as [`Self::send`] does.
-    ///
-    /// They share their memory where all of them go out before long. Where one does not, each has its own: what waits
-    /// must not keep all that it came with.
-    pub fn send_batch(&mut self, now: Now, stanzas: Batch<Slot>, out: &mut Out) {
-        let (count, bytes) = (stanzas.len(), stanzas.as_bytes().len());
-        let goes = |slot| self.mux.is_open(slot) && !self.pairs.get(slot).is_moved();
-        let all_go = stanzas.iter().all(|(slot, _)| goes(slot) && self.mux.has_room(slot, count, bytes));
+    pub fn send_batch(&mut self, now: Now, stanzas: &Batch<Slot>, out: &mut Out) {
         let mut write = false;
-        for (slot, stanza) in stanzas.shared() {
-            let stanza = if all_go { stanza } else { Bytes::copy_from_slice(&stanza) };
+        for (slot, stanza) in stanzas.iter() {
+            // What waits must not keep all that it came with.
+            let stanza = Bytes::copy_from_slice(stanza);
             if self.mux.is_open(slot) && !self.pairs.get(slot).is_moved() {
                 self.queue(now, slot, stanza, out);
                 write = true;
@@ -227,41 +222,5 @@ fn condition_of(failure: &Failure) -> Condition {
         }
         Refusal::Malformed | Refusal::StaleIdentity | Refusal::Glare => Condition::RemoteServerTimeout,
         Refusal::Busy(_) => Condition::ResourceConstraint,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use bytes::BytesMut;
-
-    use super::*;
-    use crate::host_stream::resuming::tests::side;
-    use crate::limits::Limits;
-    use crate::name::Name;
-
-    /// Whether each stanza that goes out has memory of its own.
-    fn sent(stream: &mut HostStream, slots: [Slot; 2]) -> Vec<bool> {
-        let stanza = "<message from='a@d0.a.isp' to='b@d0.b.isp'/>";
-        let stanzas = slots.into_iter().map(|slot| (slot, stanza)).collect();
-        stream.send_batch(Now::origin(), stanzas, &mut Out::default());
-        let mut written = Vec::new();
-        stream.mux.fill(&mut BytesMut::new(), usize::MAX / 2, |_, parcel| written.push(parcel.bytes));
-        written.iter().map(Bytes::is_unique).collect()
-    }
-
-    #[test]
-    fn stanzas_share_memory_only_where_all_of_them_go_out() {
-        let mut stream = side(0, 2, Now::origin());
-        let name = |text: &str| Name::parse(text).unwrap();
-        let pair = |n| Pair { local: name(&format!("d{n}.a.isp")), remote: name(&format!("d{n}.b.isp")) };
-        let slots = [0, 1].map(|n| stream.slot(&pair(n)));
-        slots.iter().for_each(|slot| stream.mux.open(*slot));
-        assert_eq!(sent(&mut stream, slots), [false, false]);
-        let pair_bytes = 150;
-        stream.mux.set_limits(pair_bytes, Limits::default().host_queue_bytes);
-        assert_eq!(sent(&mut stream, [slots[0]; 2]), [true], "the second finds no room");
-        stream.mux.set_limits(1 << 20, Limits::default().host_queue_bytes);
-        stream.mux.close(slots[1]);
-        assert_eq!(sent(&mut stream, slots), [true], "the second waits");
     }
 }

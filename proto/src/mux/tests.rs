@@ -139,19 +139,3 @@ fn another_stream_begins_with_what_waits_and_no_pair_may_send() {
     (0..2).for_each(|slot| mux.open(slot));
     assert_eq!(fill(&mut mux, 100), "12");
 }
-
-#[test]
-fn what_may_wait_for_long_keeps_no_memory_but_its_own() {
-    let block = Bytes::from(vec![b'x'; 64 << 10]);
-    let shares = |bytes: &Bytes| block.as_ptr_range().contains(&bytes.as_ptr());
-    let mut mux = mux(2);
-    for slot in 0..2 {
-        mux.push(slot, block.slice(..64), (), Now::origin().instant).unwrap();
-    }
-    mux.close(0);
-    let waits = |slot: usize| mux.queues[slot].as_ref().map(|queue| shares(&queue.parcels[0].bytes));
-    assert_eq!((waits(0), waits(1)), (Some(false), Some(true)));
-    let again = Again { bytes: block.slice(64..128), seq: 0, retried: false };
-    mux.push_again(0, again, (), Now::origin().instant);
-    assert!((0..2).flat_map(|slot| mux.take(slot)).all(|parcel| !shares(&parcel.bytes)));
-}

@@ -43,8 +43,7 @@ fn session(us: usize, pairs: usize) -> Box<Session> {
     Box::new(Session { counts, pairs: records, mux, unproven: VecDeque::new(), asleep })
 }
 
-/// One side's host stream, on which nothing has happened yet.
-pub(in crate::host_stream) fn side(us: usize, pairs: usize, now: Now) -> HostStream {
+fn side(us: usize, pairs: usize, now: Now) -> HostStream {
     let name = |at: usize| Name::parse(HOSTS[at]).unwrap();
     let hosted: Hosted = (0..pairs).map(|n| (domain(us, n), 0)).collect();
     let config = HostStreamConfig {
