@@ -196,12 +196,14 @@ fn draw_lines(
     let points = || lines.iter().flat_map(|(_, points)| points);
     let (first, last) = bounds(points().map(|(x, _)| at(*x)));
     let (low, high) = bounds(points().map(|(_, value)| *value));
+    // On the right, beside the lines, is the legend.
+    let right = last + 0.1 + (last - first).max(0.5) * 0.4;
     let mut chart = ChartBuilder::on(area)
         .caption(title, font(TITLE))
         .margin(15)
         .x_label_area_size(45)
         .y_label_area_size(70)
-        .build_cartesian_2d(first - 0.1..last + 0.1, (low / 2.0..high * 4.0).log_scale())?;
+        .build_cartesian_2d(first - 0.1..right, (low / 2.0..high * 2.0).log_scale())?;
     let mut mesh = chart.configure_mesh();
     mesh.disable_x_mesh()
         .light_line_style(WHITE)
@@ -218,7 +220,7 @@ fn draw_lines(
         chart.draw_series(line)?.label(name.clone()).legend(legend);
     }
     let labels = &mut chart.configure_series_labels();
-    labels.position(SeriesLabelPosition::UpperLeft).label_font(font(TEXT)).background_style(WHITE.mix(0.8)).draw()?;
+    labels.position(SeriesLabelPosition::UpperRight).label_font(font(TEXT)).background_style(WHITE.mix(0.8)).draw()?;
     Ok(())
 }
 
