@@ -419,3 +419,17 @@ fn renewal(life: Duration, initiated: bool, jitter: u8) -> Duration {
     let share = if initiated { FIRST_RENEWAL + 0.10 * f64::from(jitter) / 255.0 } else { 0.97 };
     life.mul_f64(share)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pairs that became active together do not renew together.
+    #[test]
+    fn renewals_are_spread() {
+        let share = |initiated, jitter| renewal(Duration::from_secs(1000), initiated, jitter).as_secs();
+        assert_eq!((share(true, 0), share(true, u8::MAX)), (800, 900));
+        assert!((849..=851).contains(&share(true, u8::MAX / 2)));
+        assert_eq!((share(false, 0), share(false, u8::MAX)), (970, 970));
+    }
+}
