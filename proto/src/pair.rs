@@ -23,6 +23,14 @@ pub trait AsPair {
     fn remote(&self) -> &str;
 }
 
+impl Pair {
+    /// Whether it is the one that is named.
+    pub(crate) fn is(&self, other: &dyn AsPair) -> bool {
+        let this: &dyn AsPair = self;
+        this == other
+    }
+}
+
 impl AsPair for Pair {
     fn local(&self) -> &str {
         self.local.as_str()
@@ -66,8 +74,7 @@ impl Hash for dyn AsPair + '_ {
 
 impl PartialEq for Pair {
     fn eq(&self, other: &Self) -> bool {
-        let (a, b): (&dyn AsPair, &dyn AsPair) = (self, other);
-        a == b
+        self.is(other)
     }
 }
 

@@ -41,11 +41,7 @@ impl Pairs {
     /// The slot of a pair.
     #[must_use]
     pub fn find(&self, pair: &dyn AsPair) -> Option<Slot> {
-        let (local, remote) = (pair.local(), pair.remote());
-        let is_it = |slot: &Slot| {
-            let other = &self.records[*slot].pair;
-            other.local.as_str() == local && other.remote.as_str() == remote
-        };
+        let is_it = |slot: &Slot| self.records[*slot].pair.is(pair);
         self.by_name.find(self.hasher.hash_one(pair), is_it).copied()
     }
 

@@ -21,12 +21,7 @@ impl<V> Default for Shard<V> {
 
 impl<V> Shard<V> {
     fn place(&self, hash: u64, pair: &dyn AsPair) -> Option<u32> {
-        let (local, remote) = (pair.local(), pair.remote());
-        let is_it = |place: &u32| {
-            let other = &self.entries[*place].0;
-            other.local.as_str() == local && other.remote.as_str() == remote
-        };
-        self.index.find(hash, is_it).copied()
+        self.index.find(hash, |place| self.entries[*place].0.is(pair)).copied()
     }
 
     pub(super) fn get(&self, hash: u64, pair: &dyn AsPair) -> Option<&(Pair, V)> {
