@@ -18,7 +18,7 @@ impl ClassicStream {
         let mut by_entry: Vec<(Entry, Batch<u64>)> = Vec::new();
         for (entry, bytes) in deliveries {
             traffic.count(&bytes);
-            push_for(&mut by_entry, entry, (0, &bytes), 0);
+            push_for(&mut by_entry, &entry, (0, &bytes), 0);
         }
         self.shared.metrics.traffic(Direction::In, traffic);
         let Some(Parent::Router(router)) = &self.parent else { return };

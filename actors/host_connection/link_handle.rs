@@ -38,6 +38,13 @@ pub struct LinkHandle {
     pub router: Addr<Router>,
 }
 
+/// Handles of the same link are equal.
+impl PartialEq for LinkHandle {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
 impl LinkHandle {
     /// Hands stanzas over; gives them back where there is no room. Where there is no actor any more,
     /// the Router finds another way.

@@ -139,7 +139,7 @@ impl Outgoing {
             Route::Classic { stream } => self.by_classic(stream, pair, stanza),
             Route::Local(inside) => {
                 inside.stanzas.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                push_for(&mut self.locals, inside.entry, (0, stanza), 0);
+                push_for(&mut self.locals, &inside.entry, (0, stanza), 0);
             }
             Route::Moving => return false,
         }
@@ -147,12 +147,7 @@ impl Outgoing {
     }
 
     fn by_link(&mut self, (local, remote): (&str, &str), link: &Arc<LinkHandle>, slot: Slot, stanza: &[u8]) {
-        let known = self.links.iter().position(|(other, _)| other.id == link.id);
-        let at = known.unwrap_or_else(|| {
-            self.links.push((Arc::clone(link), Batch::with_capacity(self.room.max(stanza.len()))));
-            self.links.len() - 1
-        });
-        self.links[at].1.push(slot, stanza);
+        let at = push_for(&mut self.links, link, (slot, stanza), self.room);
         let last = self.last.get_or_insert_with(|| Last { local: String::new(), remote: String::new(), link: 0, slot });
         last.local.clear();
         last.local.push_str(local);

@@ -89,19 +89,21 @@ impl<T: Copy, B: AsRef<[u8]>> FromIterator<(T, B)> for Batch<T> {
     }
 }
 
-/// Adds a stanza to the batch for `key`, which is made, with room for so many bytes, where there is none.
-pub fn push_for<K: PartialEq, T: Copy>(
+/// Adds a stanza to the batch for `key`, which is made, with room for so many bytes, where there is none; the
+/// batch's place.
+pub fn push_for<K: Clone + PartialEq, T: Copy>(
     batches: &mut Vec<(K, Batch<T>)>,
-    key: K,
+    key: &K,
     (mark, stanza): (T, &[u8]),
     room: usize,
-) {
-    let known = batches.iter().position(|(other, _)| *other == key);
+) -> usize {
+    let known = batches.iter().position(|(other, _)| other == key);
     let at = known.unwrap_or_else(|| {
-        batches.push((key, Batch::with_capacity(room.max(stanza.len()))));
+        batches.push((key.clone(), Batch::with_capacity(room.max(stanza.len()))));
         batches.len() - 1
     });
     batches[at].1.push(mark, stanza);
+    at
 }
 
 #[cfg(test)]
@@ -123,7 +125,7 @@ mod tests {
     fn each_key_has_a_batch_in_order() {
         let mut batches = Vec::new();
         for (key, mark) in [('a', 1), ('b', 2), ('a', 3)] {
-            push_for(&mut batches, key, (mark, b"<iq/>"), 0);
+            push_for(&mut batches, &key, (mark, b"<iq/>"), 0);
         }
         let marks = |batch: &Batch<i32>| batch.iter().map(|(mark, _)| mark).collect::<Vec<_>>();
         assert_eq!(

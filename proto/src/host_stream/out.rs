@@ -31,7 +31,7 @@ pub struct Out {
 
 impl Out {
     pub(super) fn deliver(&mut self, entry: Entry, n: u64, stanza: &[u8]) {
-        push_for(&mut self.deliveries, entry, (n, stanza), self.room);
+        push_for(&mut self.deliveries, &entry, (n, stanza), self.room);
     }
 }
 
