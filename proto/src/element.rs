@@ -39,7 +39,11 @@ impl Element {
         plain::read(bytes)
     }
 
-    fn read_checked(bytes: &[u8], scope: &Scope) -> Result<Self, Malformed> {
+    /// Reads whatever element it is.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub(crate) fn read_checked(bytes: &[u8], scope: &Scope) -> Result<Self, Malformed> {
         let root = check(bytes, scope)?;
         // The checker left nothing to object to; should the two ever disagree, the element is refused.
         read_tree(&bytes[root.span.range()], scope).ok().flatten().ok_or(Malformed::Tag)

@@ -83,7 +83,7 @@ impl HostStream {
         }
         match stanza::read(bytes, &Scope::SERVER) {
             Ok(stanza) => self.stanza(now, &stanza, out),
-            Err(NotAStanza::OtherElement(_)) => match Element::parse(bytes, &Scope::SERVER) {
+            Err(NotAStanza::OtherElement(_)) => match Element::read_checked(bytes, &Scope::SERVER) {
                 Ok(element) => self.no_stanza(now, bytes, &element, out),
                 Err(malformed) => self.end(malformed.stream_error(), out),
             },
