@@ -193,9 +193,16 @@ impl PairRecord {
 
     /// Changes what few pairs have; of one that has nothing of it any more, nothing is kept.
     pub(crate) fn change<T>(&mut self, change: impl FnOnce(&mut Rare) -> T) -> T {
-        let mut rare = self.rare.take().unwrap_or_default();
-        let result = change(&mut rare);
-        self.rare = Some(rare).filter(|rare| !rare.is_empty());
+        let Some(rare) = &mut self.rare else {
+            let mut rare = Rare::default();
+            let result = change(&mut rare);
+            self.rare = (!rare.is_empty()).then(|| Box::new(rare));
+            return result;
+        };
+        let result = change(rare);
+        if rare.is_empty() {
+            self.rare = None;
+        }
         result
     }
 
