@@ -8,7 +8,8 @@ use heteronym_proto::link_choice::LinkId;
 use heteronym_proto::mux::Slot;
 use heteronym_proto::pair::Pair;
 use heteronym_proto::routes::Route;
-use tracing::{Level, debug, enabled, info, warn};
+use tracing::field::display;
+use tracing::{debug, info, warn};
 
 use super::{HostConnection, Link, LinkHandle, PairMoved};
 use crate::Shared;
@@ -64,18 +65,16 @@ impl HostConnection {
     }
 
     fn log_change(&self, slot: Slot, change: &PairChange) {
-        if matches!(change, PairChange::Resumed { .. }) && !enabled!(Level::DEBUG) {
-            // A hundred thousand may come at once.
-            return;
-        }
-        let Some(pair) = self.pair_of(slot) else { return };
+        let Some(link) = &self.link else { return };
+        // Looked for only where it is logged: a hundred thousand may be resumed at once.
+        let pair = || display(link.wired.borrow().stream.record(slot).pair.clone());
         match change {
-            PairChange::Requested => debug!(%pair, "activation asked for"),
-            PairChange::Activated { initiated, expires } => info!(%pair, initiated, expires, "pair active"),
-            PairChange::Resumed { .. } => debug!(%pair, "pair resumed"),
-            PairChange::Refused(failure) => warn!(%pair, why = failure.text, "pair refused"),
-            PairChange::RefusedPeer(failure) => warn!(%pair, why = failure.text, "refused the peer's request"),
-            PairChange::Deactivated(reason) => info!(%pair, reason = reason.as_str(), "pair ended"),
+            PairChange::Requested => debug!(pair = pair(), "activation asked for"),
+            PairChange::Activated { initiated, expires } => info!(pair = pair(), initiated, expires, "pair active"),
+            PairChange::Resumed { .. } => debug!(pair = pair(), "pair resumed"),
+            PairChange::Refused(failure) => warn!(pair = pair(), why = failure.text, "pair refused"),
+            PairChange::RefusedPeer(failure) => warn!(pair = pair(), why = failure.text, "refused the peer's request"),
+            PairChange::Deactivated(reason) => info!(pair = pair(), reason = reason.as_str(), "pair ended"),
         }
     }
 }
