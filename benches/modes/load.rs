@@ -188,7 +188,6 @@ fn measure(
     drop(bar);
     let (count, seconds) = (sent.stanzas as f64, sent.time.as_secs_f64());
     let known = |value: f64| if running.processes.is_empty() { f64::NAN } else { value };
-    let [p50, _, p99, _, longest] = quantiles(&sent.latency);
     let mut figures = vec![
         known(cost.seconds() / count * 1e6),
         count / seconds,
@@ -198,12 +197,10 @@ fn measure(
         known(cost.involuntary as f64),
         if running.ports.is_empty() { f64::NAN } else { connections(&running.ports)? as f64 },
         own_cost.seconds() / count * 1e6,
-        p50,
-        p99,
-        longest,
     ];
-    if let Pace::Window(_) = options.pace {
-        figures.truncate(CLOSED);
+    if let Pace::Rate(_) = options.pace {
+        let [p50, _, p99, _, longest] = quantiles(&sent.latency);
+        figures.extend([p50, p99, longest]);
     }
     Ok(figures)
 }
