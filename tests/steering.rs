@@ -25,11 +25,9 @@ struct Steered {
 
 impl Steered {
     async fn new() -> Self {
-        // A port that was free a moment ago.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let loopback = format!("local_s2s = ['127.0.0.1:{port}']\nsteering_dns = ['127.0.0.1:0']");
+        let loopback = "local_s2s = ['127.0.0.1:0']\nsteering_dns = ['127.5.3.2:0']".to_owned();
         let world = World::with(Set { loopback, ..Set::default() }).await;
-        let address = world.router.steering_dns.unwrap();
+        let (address, port) = (world.router.steering_dns.unwrap(), world.router.local_s2s.unwrap().port());
         Self { world, address, port }
     }
 
@@ -209,8 +207,8 @@ async fn a_port_in_use_is_an_error_of_the_start() {
     let (udp, tcp) = (UdpSocket::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
     for taken in [udp.local_addr().unwrap(), tcp.local_addr().unwrap(), steered.address] {
         let listen = format!("steering_dns = ['{taken}']");
-        let text = steered.world.text.replace("steering_dns = ['127.0.0.1:0']", &listen);
-        std::fs::write(&file, text.replace(&steered.port.to_string(), "0")).unwrap();
+        let text = steered.world.text.replace("steering_dns = ['127.5.3.2:0']", &listen);
+        std::fs::write(&file, text).unwrap();
         let mut run = Command::new(env!("CARGO_BIN_EXE_heteronym"));
         run.arg("run").arg("-c").arg(&file);
         let output = tokio::task::spawn_blocking(move || run.output()).await.unwrap().unwrap();

@@ -157,7 +157,8 @@ mod tests {
 
     #[test]
     fn a_port_that_is_used_for_either_is_named_in_the_error() {
-        let (udp, tcp) = bind_both("127.0.0.1:0".parse().unwrap()).unwrap();
+        // No other test is given a port of this address.
+        let (udp, tcp) = bind_both("127.5.3.3:0".parse().unwrap()).unwrap();
         let address = udp.local_addr().unwrap();
         drop(tcp);
         let error = bind_both(address).unwrap_err();
