@@ -31,6 +31,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use heteronym_net::wire::{pump, split};
 use heteronym_proto::acks::Ack;
+use heteronym_proto::checker::Shapes;
 use heteronym_proto::component::NAMESPACE as COMPONENT;
 use heteronym_proto::framer::Framer;
 use heteronym_proto::hosted::Entry;
@@ -93,6 +94,8 @@ struct Link {
     generation: u64,
     protocol: Protocol,
     framer: Framer,
+    /// What the server's stanzas look like.
+    shapes: Shapes,
     out: Rc<RefCell<OutQueue>>,
     wake: Rc<Notify>,
     gate: Gate,
@@ -173,6 +176,7 @@ impl LocalLink {
             generation,
             protocol,
             framer,
+            shapes: Shapes::default(),
             out,
             wake,
             gate,

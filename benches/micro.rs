@@ -15,7 +15,7 @@ use heteronym_bench::ground::{Ground, Plan};
 use heteronym_net::clock::Now;
 use heteronym_net::keys::{DomainKey, FileKey, KemKey, seal_kem, verify};
 use heteronym_proto::batch::Batch;
-use heteronym_proto::checker::{Scope, check};
+use heteronym_proto::checker::{Scope, Shapes, check};
 use heteronym_proto::framer::{Frame, Framer};
 use heteronym_proto::mux::Mux;
 use heteronym_proto::name::Name;
@@ -70,11 +70,11 @@ impl Kind {
 /// A block of stanzas, each checked where it stands; the time is that of the whole block.
 #[divan::bench(args = KINDS)]
 fn stanzas(bencher: Bencher<'_, '_>, kind: Kind) {
-    let (count, block) = kind.block();
+    let ((count, block), mut shapes) = (kind.block(), Shapes::default());
     bencher.counter(ItemsCount::new(count)).bench_local(|| {
         let (mut at, mut read) = (0, 0);
         while at < block.len() {
-            let mut stanzas = Stanzas::new(black_box(&block[at..]), &Scope::SERVER);
+            let mut stanzas = Stanzas::new(black_box(&block[at..]), &Scope::SERVER, &mut shapes);
             read += stanzas.by_ref().inspect(|stanza| _ = black_box(stanza.to_domain().len())).count();
             at += stanzas.taken();
         }

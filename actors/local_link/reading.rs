@@ -62,9 +62,9 @@ impl LocalLink {
     fn route_stanzas(&mut self, outgoing: &mut Outgoing) -> Result<bool, Option<StreamError>> {
         let is_open = |link: &&mut Link| matches!(link.protocol, Protocol::Component) && !link.out.borrow().closed;
         let Some(link) = self.link.as_mut().filter(is_open).filter(|_| !self.draining) else { return Ok(false) };
-        let mut block = link.framer.take_block();
+        let (mut block, mut shapes) = (link.framer.take_block(), std::mem::take(&mut link.shapes));
         outgoing.room = block.len();
-        let (mut stanzas, mut end) = (Stanzas::new(&block, &Scope::COMPONENT), None);
+        let (mut stanzas, mut end) = (Stanzas::new(&block, &Scope::COMPONENT, &mut shapes), None);
         while let (None, Some(stanza)) = (&end, stanzas.next()) {
             end = match self.core.refusal(&stanza) {
                 None => {
@@ -80,6 +80,7 @@ impl LocalLink {
         block.advance(taken);
         if let Some(link) = &mut self.link {
             link.framer.push(block);
+            link.shapes = shapes;
         }
         end.map_or(Ok(taken > 0), Err)
     }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use heteronym_proto::checker::Scope;
+use heteronym_proto::checker::{Scope, Shapes};
 use heteronym_proto::stanza::{Stanza, Stanzas, forward, read};
 
 use crate::by_rxml;
@@ -11,6 +11,14 @@ use crate::differences::{Outcome, RXML};
 use crate::reading::ours;
 
 const SCOPES: [Scope; 3] = [Scope::SERVER, Scope::DIALBACK, Scope::COMPONENT];
+
+/// Stanzas whose shapes the stream knows.
+const KNOWN: &[u8] = b"<message id='1' type='chat' from='a@a.lit/x' to='b@b.lit'><body>text</body></message>\
+    <message from='a@a.example' to='b@b.example'><body>hi</body></message>\
+    <message from='a@a.example' to='b@b.example'/>\
+    <presence from=\"a@a.lit\" to=\"b@b.lit\" xml:lang='pt'><show>away</show><priority>1</priority></presence>\
+    <iq from='a.lit' id='1' to='b.lit' type='get'><query xmlns='urn:q'/></iq>\
+    <iq from='a.lit' to='b.lit' type='result' id='1'/>";
 
 /// Checks `data` as one element, and forwards it if it is a stanza.
 ///
@@ -23,7 +31,9 @@ pub fn run(data: &[u8]) {
     assert!(is_known, "ours: {ours:?}\nrxml: {theirs:?}");
     let bytes = Bytes::copy_from_slice(data);
     for from in SCOPES {
-        let mut block = Stanzas::new(data, &from);
+        let mut shapes = Shapes::default();
+        assert_eq!(Stanzas::new(KNOWN, &from, &mut shapes).count(), 6);
+        let mut block = Stanzas::new(data, &from, &mut shapes);
         let first = block.next();
         // In a block, what comes behind the last bracket is not part of the text.
         match read(without_white_end(data), &from) {

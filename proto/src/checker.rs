@@ -27,6 +27,7 @@ mod opening;
 mod quick;
 mod reference;
 mod scope;
+mod shape;
 #[cfg(test)]
 mod tests;
 
@@ -38,6 +39,8 @@ use quick::Quick;
 pub use scope::Scope;
 pub(crate) use scope::XML_NAMESPACE;
 use scope::{Bindings, NamespaceId};
+use shape::Seen;
+pub use shape::Shapes;
 
 /// The root of a checked element: all that a router reads of a stanza.
 ///
@@ -57,16 +60,24 @@ pub struct Root<'a> {
     pub(crate) span: Span,
     /// Where the root's name ends, and attributes may be added.
     pub(crate) name_end: usize,
-    from: Option<Span>,
-    to: Option<Span>,
-    id: Option<Span>,
-    kind: Option<Span>,
-    lang: Option<Span>,
-    xmlns: Option<Span>,
+    /// Where attributes stand, by their [`Place`].
+    places: [Option<Span>; 6],
     /// Bit n: the n-th prefix of the scope is used and not bound by the element itself.
     pub(crate) inherited: u8,
     /// How many attributes it has, declarations included.
     pub(crate) attributes: usize,
+}
+
+/// The attributes that are looked for.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    From,
+    To,
+    Id,
+    Type,
+    Lang,
+    /// A declaration of the default namespace.
+    Xmlns,
 }
 
 /// A part of a text.
@@ -124,34 +135,49 @@ pub(crate) fn declares(bytes: &[u8], scope: &Scope, namespace: &str) -> bool {
 
 /// Checks the stanzas at the beginning of a block that may be cut anywhere.
 pub(crate) struct Elements<'a> {
+    text: &'a str,
+    /// Where the last one ended.
+    at: usize,
     quick: Quick<'a>,
     checker: Checker<'a>,
+    shapes: &'a mut Shapes,
     scope: Scope,
 }
 
 impl<'a> Elements<'a> {
-    pub(crate) fn new(block: &'a [u8], scope: &Scope) -> Self {
+    pub(crate) fn new(block: &'a [u8], scope: &Scope, shapes: &'a mut Shapes) -> Self {
         let text = legal_prefix(block);
         // Behind the last bracket no element ends: what is begun there nobody has to look at.
         let ends = memrchr(b'>', text.as_bytes()).map_or(0, |last| last + 1);
         let text = text.get(..ends).unwrap_or_default();
-        Self { quick: Quick::new(text), checker: Checker::new(text, scope), scope: *scope }
+        Self { text, at: 0, quick: Quick::new(text), checker: Checker::new(text, scope), shapes, scope: *scope }
     }
 
     /// The root of the next element, if there is one that is whole and right.
     #[inline]
     pub(crate) fn next_root(&mut self) -> Option<Root<'a>> {
-        let before = self.quick.at();
+        let mut root = Root::new(self.text, self.scope.default_namespace().into());
+        match self.shapes.look(&mut root, self.at) {
+            Seen::Known => {}
+            Seen::Cut => return None,
+            Seen::Unknown => root = self.read_root()?,
+        }
+        self.at = root.span.range().end;
+        Some(root)
+    }
+
+    #[inline(never)]
+    fn read_root(&mut self) -> Option<Root<'a>> {
+        self.quick.seek(self.at);
         if let Some(root) = self.quick.element(&self.scope) {
+            self.shapes.learn(&root);
             return Some(root);
         }
         if self.quick.is_cut() {
             return None;
         }
-        self.checker.cursor.seek(before);
-        let root = self.checker.element().ok()?;
-        self.quick.seek(self.checker.cursor.at());
-        Some(root)
+        self.checker.cursor.seek(self.at);
+        self.checker.element().ok()
     }
 }
 
@@ -190,7 +216,7 @@ fn legal_prefix(bytes: &[u8]) -> &str {
 /// The first two passes: UTF-8, and no characters that XML does not allow.
 fn legal_text(bytes: &[u8]) -> Result<&str, Malformed> {
     let text = simdutf8::basic::from_utf8(bytes).map_err(|_| Malformed::Encoding)?;
-    if chars::are_legal(text) { Ok(text) } else { Err(Malformed::Character) }
+    if chars::are_printable(bytes) || chars::are_legal(text) { Ok(text) } else { Err(Malformed::Character) }
 }
 
 impl<'a> Checker<'a> {
@@ -373,84 +399,99 @@ const TYPE: Key = key(b"type");
 const XMLNS: Key = key(b"xmlns");
 const LANG: Key = key(b"xml:lang");
 
+impl Place {
+    /// That of the attribute with such a name, if it has one.
+    #[inline(always)]
+    fn of(key: Key, length: usize) -> Option<Self> {
+        match key {
+            FROM => Some(Self::From),
+            TO => Some(Self::To),
+            ID => Some(Self::Id),
+            TYPE => Some(Self::Type),
+            LANG if length == size_of::<Key>() => Some(Self::Lang),
+            XMLNS => Some(Self::Xmlns),
+            _ => None,
+        }
+    }
+}
+
 impl<'a> Root<'a> {
     /// One of which nothing is known yet.
     #[inline]
     fn new(text: &'a str, namespace: Cow<'a, str>) -> Self {
-        let [from, to, id, kind, lang, xmlns] = [None; 6];
         let (name, prefixed, span, name_end, inherited, attributes) = ("", false, Span::new(0, 0), 0, 0, 0);
-        Self { text, namespace, name, prefixed, span, name_end, from, to, id, kind, lang, xmlns, inherited, attributes }
+        Self { text, namespace, name, prefixed, span, name_end, places: [None; 6], inherited, attributes }
     }
 
     fn take(&mut self, attribute: &Attribute) {
-        let name = attribute.name;
-        if name.key == XMLNS {
-            self.xmlns = Some(Span::new(attribute.start, attribute.value.1 + 1));
-        } else if name.key != LANG || name.length as usize == size_of::<Key>() {
-            self.put(name.key, Span::new(attribute.value.0, attribute.value.1));
+        let (name, value) = (attribute.name, attribute.value);
+        match Place::of(name.key, name.length as usize) {
+            Some(Place::Xmlns) => self.put(Place::Xmlns, Span::new(attribute.start, value.1 + 1)),
+            Some(place) => self.put(place, Span::new(value.0, value.1)),
+            None => {}
         }
     }
 
-    /// Where the value of an attribute stands.
+    /// Where an attribute stands, or its value.
     #[inline(always)]
-    fn put(&mut self, name: Key, value: Span) {
-        let target = match name {
-            FROM => &mut self.from,
-            TO => &mut self.to,
-            ID => &mut self.id,
-            TYPE => &mut self.kind,
-            LANG => &mut self.lang,
-            _ => return,
-        };
-        *target = Some(value);
+    fn put(&mut self, place: Place, span: Span) {
+        self.places[place as usize] = Some(span);
     }
 
     /// The `from` attribute.
     #[must_use]
     pub fn from(&self) -> Option<Cow<'a, str>> {
-        self.value(self.from)
+        self.value(Place::From)
     }
 
     /// The `to` attribute.
     #[must_use]
     pub fn to(&self) -> Option<Cow<'a, str>> {
-        self.value(self.to)
+        self.value(Place::To)
     }
 
     /// The `id` attribute.
     #[must_use]
     pub fn id(&self) -> Option<Cow<'a, str>> {
-        self.value(self.id)
+        self.value(Place::Id)
     }
 
     /// The `type` attribute.
     #[must_use]
     pub fn kind(&self) -> Option<Cow<'a, str>> {
-        self.value(self.kind)
+        self.value(Place::Type)
     }
 
     /// The `xml:lang` attribute.
     #[must_use]
     pub fn lang(&self) -> Option<Cow<'a, str>> {
-        self.value(self.lang)
+        self.value(Place::Lang)
+    }
+
+    /// Whether it is in the default namespace of `scope`.
+    #[inline(always)]
+    pub(crate) fn is_of(&self, scope: &Scope) -> bool {
+        // Nearly always it has inherited it.
+        let default = scope.default_namespace();
+        std::ptr::eq(&*self.namespace, default) || self.namespace == default
     }
 
     /// Where a declaration of the default namespace stands, with the white space before it.
     pub(crate) fn xmlns(&self) -> Option<Range<usize>> {
-        self.xmlns.map(Span::range)
+        self.places[Place::Xmlns as usize].map(Span::range)
     }
 
     /// Where an address was written.
     pub(crate) fn place(&self, address: Address) -> Option<Range<usize>> {
-        match address {
-            Address::From => self.from,
-            Address::To => self.to,
-        }
-        .map(Span::range)
+        let place = match address {
+            Address::From => Place::From,
+            Address::To => Place::To,
+        };
+        self.places[place as usize].map(Span::range)
     }
 
-    fn value(&self, span: Option<Span>) -> Option<Cow<'a, str>> {
-        let raw = self.text.get(span?.range())?;
+    fn value(&self, place: Place) -> Option<Cow<'a, str>> {
+        let raw = self.text.get(self.places[place as usize]?.range())?;
         // Its references are known to be right.
         Some(reference::normalised(raw).unwrap_or(Cow::Borrowed(raw)))
     }

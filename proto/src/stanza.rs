@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use crate::checker::{Elements, Malformed, Root, Scope, check, check_head};
+use crate::checker::{Elements, Malformed, Root, Scope, Shapes, check, check_head};
 use crate::escape::push_attribute;
 use crate::jid::{InvalidJid, domain_of, normal_domain};
 use crate::limits;
@@ -191,11 +191,12 @@ pub struct Stanzas<'a> {
 const WINDOW: usize = 8 << 10;
 
 impl<'a> Stanzas<'a> {
-    /// Stands at the beginning of a block, between two elements of a stream that binds `scope`.
+    /// Stands at the beginning of a block, between two elements of a stream that binds `scope` and had elements
+    /// of these shapes.
     #[must_use]
-    pub fn new(block: &'a [u8], scope: &Scope) -> Self {
+    pub fn new(block: &'a [u8], scope: &Scope, shapes: &'a mut Shapes) -> Self {
         let window = block.get(..WINDOW).unwrap_or(block);
-        Self { elements: Some(Elements::new(window, scope)), scope: *scope, taken: 0 }
+        Self { elements: Some(Elements::new(window, scope, shapes)), scope: *scope, taken: 0 }
     }
 
     /// How many bytes the stanzas took, with the white space before them.
@@ -223,7 +224,7 @@ impl<'a> Iterator for Stanzas<'a> {
 #[inline]
 fn judge<'a>(root: Root<'a>, scope: &Scope) -> Result<Stanza<'a>, NotAStanza<'a>> {
     let kind = match Kind::parse(root.name) {
-        Some(kind) if root.namespace == scope.default_namespace() => kind,
+        Some(kind) if root.is_of(scope) => kind,
         Some(_) | None => return Err(NotAStanza::OtherElement(Box::new(root))),
     };
     if root.prefixed {

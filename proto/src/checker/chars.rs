@@ -48,6 +48,21 @@ pub(super) fn are_legal(text: &str) -> bool {
     !has_control(bytes) && !memchr_iter(0xef, bytes).any(|at| is_noncharacter(&bytes[at..]))
 }
 
+/// Whether there is nothing but the printable characters of ASCII: what most text is.
+pub(super) fn are_printable(bytes: &[u8]) -> bool {
+    let (chunks, rest) = bytes.as_chunks::<LANES>();
+    let (mut least, mut most) = ([b' '; LANES], [b' '; LANES]);
+    // Without a branch, so that it is vectorised.
+    for chunk in chunks {
+        for (at, &byte) in chunk.iter().enumerate() {
+            least[at] = least[at].min(byte);
+            most[at] |= byte;
+        }
+    }
+    let is_printable = |byte: &u8| matches!(byte, b' '..0x80);
+    least.iter().chain(&most).chain(rest).all(is_printable)
+}
+
 fn has_control(bytes: &[u8]) -> bool {
     let (chunks, rest) = bytes.as_chunks::<LANES>();
     // Without a branch per byte, so that it is vectorised. White space but the blank is rare enough.
@@ -75,6 +90,17 @@ pub(crate) fn run_length(bytes: &[u8], ends: impl Fn(u8x16) -> u8x16) -> usize {
         }
     }
     chunks.len() * 16 + last_run(rest, ends)
+}
+
+/// The same, for what may be long: [`LANES`] bytes at a time first.
+#[inline(always)]
+pub(super) fn long_run_length(bytes: &[u8], ends: impl Fn(u8x16) -> u8x16) -> usize {
+    let none = |chunk: &&[u8; LANES]| {
+        let [a, b, c, d] = [0, 1, 2, 3].map(|n| ends(u8x16::new(chunk.as_chunks().0[n])));
+        (a | b | c | d).to_bitmask() == 0
+    };
+    let begins = LANES * bytes.as_chunks::<LANES>().0.iter().take_while(none).count();
+    begins + run_length(&bytes[begins..], ends)
 }
 
 #[cold]

@@ -9,7 +9,7 @@ use wide::u8x16;
 
 use super::chars::{is, padded, run_length};
 use super::cursor::{Key, bit_of, is_name_at, key_at, place};
-use super::{FROM, ID, LANG, Root, Scope, Span, TO, TYPE, XMLNS};
+use super::{FROM, ID, LANG, Place, Root, Scope, Span, TO, TYPE, XMLNS};
 
 /// Steps through the elements of a text.
 pub(super) struct Quick<'a> {
@@ -55,15 +55,12 @@ impl<'a> Quick<'a> {
         Self { text, marks: Marks::new(text.as_bytes()), at: 0, is_cut: false, open: SmallVec::new() }
     }
 
-    /// Goes on from another place.
+    /// Goes on from a place.
     pub(super) fn seek(&mut self, at: usize) {
-        self.at = at;
-        self.marks.seek(at);
-    }
-
-    /// Where the element ended that was read last.
-    pub(super) fn at(&self) -> usize {
-        self.at
+        if at != self.at {
+            self.at = at;
+            self.marks.seek(at);
+        }
     }
 
     /// Whether the text ended before the element that was asked for: nobody can read it then.
@@ -92,7 +89,9 @@ impl<'a> Quick<'a> {
         let mut root = Root::new(self.text, scope.default_namespace().into());
         let (tag, mut end) = start_tag(marks, start, |attribute| {
             let (from, to) = attribute.value;
-            root.put(attribute.name.key, Span::new(place(from), place(to)));
+            if let Some(which) = Place::of(attribute.name.key, attribute.name.length) {
+                root.put(which, Span::new(place(from), place(to)));
+            }
             root.attributes += 1;
             (attribute.name.key != XMLNS).then_some(())
         })?;
@@ -209,7 +208,7 @@ fn value_end(marks: &mut Marks<'_>, quote: usize) -> Option<usize> {
 }
 
 /// References that text may have: the entities of XML itself.
-const ENTITIES: [&[u8]; 5] = [b"&lt;", b"&gt;", b"&amp;", b"&apos;", b"&quot;"];
+pub(super) const ENTITIES: [&[u8]; 5] = [b"&lt;", b"&gt;", b"&amp;", b"&apos;", b"&quot;"];
 
 /// Whether a declaration of the default namespace needs no closer look: it has no white space, and is not one of
 /// the two that may not be declared.

@@ -26,6 +26,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::acks::Ack;
 use crate::activation::Setting;
+use crate::checker::Shapes;
 use crate::control::Control;
 use crate::hosted::Hosted;
 use crate::identities::Identities;
@@ -102,6 +103,8 @@ pub struct HostStream {
     pings: Pings,
     held: HashSet<Name>,
     peer_lang: Option<String>,
+    /// What the peer's stanzas look like.
+    shapes: Shapes,
 }
 
 impl HostStream {
@@ -145,6 +148,7 @@ impl HostStream {
             pings: Pings::default(),
             held: HashSet::new(),
             peer_lang,
+            shapes: Shapes::default(),
         }
     }
 

@@ -44,12 +44,16 @@ impl HostStream {
         broken::panic_once(Fault::LinkPanics);
         self.heard(now);
         out.room = block.len();
-        let mut stanzas = Stanzas::new(block, &Scope::SERVER);
+        let mut shapes = std::mem::take(&mut self.shapes);
+        let mut stanzas = Stanzas::new(block, &Scope::SERVER, &mut shapes);
         while self.takes_frames() && !self.over && !(self.closing && self.is_counted()) {
             let Some(stanza) = stanzas.next() else { break };
             self.stanza(now, &stanza, out);
         }
-        stanzas.taken()
+        let taken = stanzas.taken();
+        drop(stanzas);
+        self.shapes = shapes;
+        taken
     }
 
     /// Takes the next frame.
