@@ -45,7 +45,10 @@ impl LocalLink {
                 continue;
             }
             let end = match &mut link.protocol {
-                Protocol::Component => self.follow(self.core.frame(&frame), outgoing),
+                Protocol::Component => {
+                    let verdict = self.core.frame(&frame);
+                    self.follow(verdict, outgoing)
+                }
                 Protocol::Jabberd2(routes) => {
                     let arrived = routes.frame(&frame);
                     self.take_route(arrived, outgoing)

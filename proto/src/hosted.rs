@@ -19,6 +19,11 @@ impl Hosted {
         self.entries.get(domain).copied()
     }
 
+    /// The same with the domain's name.
+    pub(crate) fn find(&self, domain: &str) -> Option<(&Name, Entry)> {
+        self.entries.get_key_value(domain).map(|(name, entry)| (name, *entry))
+    }
+
     /// Whether we host it.
     #[must_use]
     pub fn contains(&self, domain: &str) -> bool {

@@ -29,6 +29,8 @@ pub struct LocalStream {
     entry: Entry,
     stanza_bytes: usize,
     loops: bool,
+    /// The last domain that was seen to be its own: many stanzas come one behind the other.
+    owned: Option<Name>,
 }
 
 /// Why a question to the router itself goes no further: the one that is no error.
@@ -57,7 +59,7 @@ impl LocalStream {
     /// The stream of `entry`, which may use all domains of that entry as `from`.
     #[must_use]
     pub fn new(host: Name, hosted: Arc<Hosted>, entry: Entry, stanza_bytes: usize) -> Self {
-        Self { host, hosted, entry, stanza_bytes, loops: false }
+        Self { host, hosted, entry, stanza_bytes, loops: false, owned: None }
     }
 
     /// Of a server to which every domain that it does not serve is remote: a stanza for a domain of its own
@@ -69,13 +71,13 @@ impl LocalStream {
 
     /// Judges a stanza that the server has sent by loopback S2S, right for a host stream.
     #[must_use]
-    pub fn by_loopback<'a>(&self, bytes: &'a Bytes) -> Option<Verdict<'a>> {
+    pub fn by_loopback<'a>(&mut self, bytes: &'a Bytes) -> Option<Verdict<'a>> {
         Some(self.stanza(stanza::read(bytes, &Scope::SERVER).ok()?))
     }
 
     /// Judges the next frame.
     #[must_use]
-    pub fn frame<'a>(&self, frame: &'a Frame) -> Verdict<'a> {
+    pub fn frame<'a>(&mut self, frame: &'a Frame) -> Verdict<'a> {
         match frame {
             Frame::Element(bytes) => self.element(bytes, &Scope::COMPONENT),
             Frame::TooLarge { head, .. } => self.too_large(head),
@@ -86,11 +88,11 @@ impl LocalStream {
 
     /// Judges what one of jabberd2's users has sent, in its route.
     #[must_use]
-    pub fn in_route<'a>(&self, bytes: &'a Bytes) -> Verdict<'a> {
+    pub fn in_route<'a>(&mut self, bytes: &'a Bytes) -> Verdict<'a> {
         self.element(bytes, &IN_ROUTE)
     }
 
-    fn element<'a>(&self, bytes: &'a Bytes, scope: &Scope) -> Verdict<'a> {
+    fn element<'a>(&mut self, bytes: &'a Bytes, scope: &Scope) -> Verdict<'a> {
         match stanza::read(bytes, scope) {
             Ok(stanza) => self.stanza(stanza),
             Err(NotAStanza::Malformed(malformed)) => beyond_limits_or_malformed(bytes, malformed, scope),
@@ -115,7 +117,7 @@ impl LocalStream {
         }
     }
 
-    fn stanza<'a>(&self, stanza: Stanza<'a>) -> Verdict<'a> {
+    fn stanza<'a>(&mut self, stanza: Stanza<'a>) -> Verdict<'a> {
         self.refusal(&stanza).unwrap_or_else(|| {
             let forwarded = stanza::forward(&stanza, &Scope::SERVER, None);
             Verdict::Route(stanza, forwarded)
@@ -124,9 +126,9 @@ impl LocalStream {
 
     /// Judges a stanza of a component link; `None`: it is to be routed.
     #[must_use]
-    pub fn refusal<'a>(&self, stanza: &Stanza<'a>) -> Option<Verdict<'a>> {
+    pub fn refusal<'a>(&mut self, stanza: &Stanza<'a>) -> Option<Verdict<'a>> {
         broken::panic_once(Fault::LocalPanics);
-        if self.hosted.entry(stanza.from_domain()) != Some(self.entry) {
+        if !self.owns(stanza.from_domain()) {
             let text = "this server does not own the domain in 'from'";
             return Some(Verdict::Answer("foreign-from", bounce(stanza, Condition::NotAuthorized, text)));
         }
@@ -147,6 +149,14 @@ impl LocalStream {
             return Some(Verdict::Answer("own-domain", bounce(stanza, Condition::ItemNotFound, text)));
         }
         None
+    }
+
+    fn owns(&mut self, domain: &str) -> bool {
+        if self.owned.as_ref().is_some_and(|owned| owned.as_str() == domain) {
+            return true;
+        }
+        self.owned = self.hosted.find(domain).filter(|(_, entry)| *entry == self.entry).map(|(name, _)| name.clone());
+        self.owned.is_some()
     }
 
     fn too_large<'a>(&self, head: &[u8]) -> Verdict<'a> {

@@ -25,9 +25,8 @@ pub trait AsPair {
 
 impl Pair {
     /// Whether it is the one that is named.
-    pub(crate) fn is(&self, other: &dyn AsPair) -> bool {
-        let this: &dyn AsPair = self;
-        this == other
+    pub(crate) fn is(&self, other: &(impl AsPair + ?Sized)) -> bool {
+        self.local.as_str() == other.local() && self.remote.as_str() == other.remote()
     }
 }
 

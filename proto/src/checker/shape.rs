@@ -120,7 +120,7 @@ impl Shape {
         let element = &root.text.as_bytes()[root.span.range()];
         let mut shape = Self { steps: Vec::new(), name_length: root.name.len(), attributes: root.attributes };
         let (mut at, mut seen) = (0, 0);
-        while at < element.len() {
+        while at < element.len() && shape.steps.len() <= STEPS {
             let is_root = at == 0;
             // Within a tag.
             while let Some(mark) = element[at..].iter().position(|byte| matches!(byte, b'\'' | b'"' | b'>')) {

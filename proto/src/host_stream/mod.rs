@@ -26,7 +26,6 @@ use bytes::{Bytes, BytesMut};
 
 use crate::acks::Ack;
 use crate::activation::Setting;
-use crate::checker::Shapes;
 use crate::control::Control;
 use crate::hosted::Hosted;
 use crate::identities::Identities;
@@ -44,6 +43,7 @@ use crate::transcript::Exporter;
 use crate::way::Policies;
 
 use opening::Pings;
+use receive::Incoming;
 use session::{Counting, Sm};
 use timers::Timers;
 
@@ -98,13 +98,11 @@ pub struct HostStream {
     budget: Budget,
     /// Questions for identities that the peer may still ask: about one for each request.
     questions: Budget,
-    incoming: Traffic,
+    incoming: Incoming,
     outgoing: Traffic,
     pings: Pings,
     held: HashSet<Name>,
     peer_lang: Option<String>,
-    /// What the peer's stanzas look like.
-    shapes: Shapes,
 }
 
 impl HostStream {
@@ -143,12 +141,11 @@ impl HostStream {
             queued_runs: VecDeque::new(),
             our_runs: 0,
             their_runs: 0,
-            incoming: Traffic::default(),
+            incoming: Incoming::default(),
             outgoing: Traffic::default(),
             pings: Pings::default(),
             held: HashSet::new(),
             peer_lang,
-            shapes: Shapes::default(),
         }
     }
 
@@ -259,7 +256,7 @@ impl HostStream {
 
     /// Stanzas that were forwarded since this was asked last: from the peer, and to it.
     pub fn take_traffic(&mut self) -> (Traffic, Traffic) {
-        (std::mem::take(&mut self.incoming), std::mem::take(&mut self.outgoing))
+        (std::mem::take(&mut self.incoming.traffic), std::mem::take(&mut self.outgoing))
     }
 
     /// Stanzas that were written to it.

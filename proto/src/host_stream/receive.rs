@@ -6,16 +6,30 @@ use super::session::Counting;
 use super::{Action, HostStream, Out};
 use crate::acks::{self, Ack};
 use crate::broken::{self, Fault};
-use crate::checker::{Scope, is_white};
+use crate::checker::{Scope, Shapes, is_white};
 use crate::control::{NAMESPACE, UndeliveredReason};
 use crate::element::Element;
 use crate::framer::{Frame, Framer, FramingError};
 use crate::host_iq;
+use crate::hosted::Entry;
 use crate::limits::{CONTROL_BYTES, WAITING_PINGS};
+use crate::mux::Slot;
 use crate::now::Now;
 use crate::sent::Sent;
 use crate::stanza::{self, Kind, NotAStanza, Stanza, Stanzas};
 use crate::stream_error::{Condition, StreamError};
+use crate::traffic::Traffic;
+
+/// What is remembered of the stanzas that came.
+#[derive(Debug, Default)]
+pub(super) struct Incoming {
+    /// Of those that were forwarded.
+    pub(super) traffic: Traffic,
+    /// What they look like.
+    shapes: Shapes,
+    /// Where the last one went: many come one behind the other.
+    pub(super) last: Option<(Slot, Entry)>,
+}
 
 impl HostStream {
     /// Takes the stanzas that come next, or else the next frame; whether there was anything complete.
@@ -44,7 +58,7 @@ impl HostStream {
         broken::panic_once(Fault::LinkPanics);
         self.heard(now);
         out.room = block.len();
-        let mut shapes = std::mem::take(&mut self.shapes);
+        let mut shapes = std::mem::take(&mut self.incoming.shapes);
         let mut stanzas = Stanzas::new(block, &Scope::SERVER, &mut shapes);
         while self.takes_frames() && !self.over && !(self.closing && self.is_counted()) {
             let Some(stanza) = stanzas.next() else { break };
@@ -52,7 +66,7 @@ impl HostStream {
         }
         let taken = stanzas.taken();
         drop(stanzas);
-        self.shapes = shapes;
+        self.incoming.shapes = shapes;
         taken
     }
 
@@ -117,8 +131,7 @@ impl HostStream {
             return self.hand_back(UndeliveredReason::TooLarge, out);
         }
         let (from, to) = (stanza.from_domain(), stanza.to_domain());
-        let found = self.pairs.find(&(to, from));
-        let (Some(slot), Some(entry), false) = (found, self.config.hosted.entry(to), self.is_answer(stanza)) else {
+        let Some((slot, entry)) = self.way_in((to, from)).filter(|_| !self.is_answer(stanza)) else {
             return self.stanza_of_no_pair(stanza, out);
         };
         let active = self.pairs.get(slot).active.as_ref();
@@ -133,8 +146,18 @@ impl HostStream {
         if self.is_counted() {
             self.sm.counts.taken.handed_over(entry, bytes.len(), now.instant);
         }
-        self.incoming.count(bytes);
+        self.incoming.traffic.count(bytes);
         out.deliver(entry, n, &stanza::forward(stanza, &Scope::COMPONENT, self.peer_lang.as_deref()));
+    }
+
+    /// The pair's slot, and which of our servers has its domain.
+    fn way_in(&mut self, pair: (&str, &str)) -> Option<(Slot, Entry)> {
+        let is_last = |(slot, _): &(Slot, Entry)| self.pairs.get(*slot).pair.is(&pair);
+        if let last @ Some(_) = self.incoming.last.filter(is_last) {
+            return last;
+        }
+        self.incoming.last = self.pairs.find(&pair).zip(self.config.hosted.entry(pair.0));
+        self.incoming.last
     }
 
     /// Whether it answers a probe of ours. A host's name may be a domain as well: then the pair of

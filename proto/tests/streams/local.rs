@@ -45,7 +45,7 @@ fn error(verdict: Verdict<'_>) -> Condition {
 #[test]
 fn a_stanza_is_routed_and_mended_for_the_host_stream() {
     let text = "<message xmlns='jabber:component:accept' from='u@saramago.lit/r' to='v@pessoa.lit'/>";
-    let (stream, frame) = (stream(), element(text));
+    let (mut stream, frame) = (stream(), element(text));
     let Verdict::Route(stanza, bytes) = stream.frame(&frame) else { panic!("not routed") };
     assert_eq!((stanza.from_domain(), stanza.to_domain()), ("saramago.lit", "pessoa.lit"));
     assert_eq!(*bytes, *b"<message from='u@saramago.lit/r' to='v@pessoa.lit'/>");
@@ -151,7 +151,7 @@ fn a_stanza_to_the_host_itself_is_answered_here() {
 
 #[test]
 fn a_host_that_is_a_domain_too_gets_its_stanzas() {
-    let (stream, to_user) =
+    let (mut stream, to_user) =
         (hosting(&["saramago.lit", HOST]), element("<message from='u@saramago.lit' to='v@xmpp.my.isp'/>"));
     assert!(matches!(stream.frame(&to_user), Verdict::Route(..)));
     let answer = element("<iq from='saramago.lit' to='xmpp.my.isp' type='result' id='p1'/>");
@@ -175,7 +175,7 @@ fn the_end_of_the_stream_is_told_with_its_error() {
     assert!(matches!(stream().frame(&Frame::End), Verdict::End(None)));
     let text = "<stream:error><system-shutdown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>";
     let frame = element(text);
-    let stream = stream();
+    let mut stream = stream();
     let Verdict::End(Some(error)) = stream.frame(&frame) else { panic!("not the end") };
     assert_eq!(error.condition, Condition::SystemShutdown);
 }
