@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use heteronym_proto::host_stream::HostStreamConfig;
-use heteronym_proto::hosted::Hosted;
+use heteronym_proto::hosted::{Entry, Hosted};
 use heteronym_proto::limits::Limits;
 use heteronym_proto::stanza_error::Condition;
 
@@ -13,9 +13,14 @@ use crate::wire::Link;
 
 /// The configuration of xmpp.my.isp, which serves these domains.
 fn serving(domains: &[&str], denied: &[&str]) -> HostStreamConfig {
+    served_by(0, domains, denied)
+}
+
+/// The same by another entry.
+fn served_by(entry: Entry, domains: &[&str], denied: &[&str]) -> HostStreamConfig {
     HostStreamConfig {
         host: name(MINE),
-        hosted: Arc::new(domains.iter().map(|domain| (name(domain), 0)).collect::<Hosted>()),
+        hosted: Arc::new(domains.iter().map(|domain| (name(domain), entry)).collect::<Hosted>()),
         limits: Limits::default(),
         activation_lifetime: Duration::from_secs(24 * 3600),
         policies: policies(denied),
@@ -51,6 +56,19 @@ fn a_pair_that_is_still_allowed_goes_on() {
     link.run();
     assert!(link.wire.is_empty(), "nobody hears of it: {:#?}", link.wire);
     link.expect_usable("saramago.lit", "pessoa.lit");
+}
+
+/// Also where the last stanza went to the former.
+#[test]
+fn a_domain_may_move_to_another_server() {
+    let mut link = Link::active();
+    let now = link.now;
+    for entry in [0, 1] {
+        link.mine.act(now, |stream, out| stream.reconfigure(now, served_by(entry, &["saramago.lit"], &[]), out));
+        link.other.send(now, "pessoa.lit", "saramago.lit", "x");
+        link.run();
+        assert_eq!(link.mine.delivered_as.last().map(|(_, _, entry)| *entry), Some(entry));
+    }
 }
 
 #[test]
