@@ -31,7 +31,7 @@ pub enum DaemonError {
 /// If it cannot start.
 pub fn run(config: Config, certificates: Certificates, file: PathBuf) -> Result<(), DaemonError> {
     actix_rt::System::new().block_on(async move {
-        let launched = launch(&config, certificates, threads())?;
+        let launched = launch(&config, certificates, cores())?;
         panics::watch(Arc::clone(launched.operator().metrics()));
         info!(host = %config.host.name, config = %file.display(), "running");
         wait_for_end(launched.operator()).await?;
@@ -41,9 +41,9 @@ pub fn run(config: Config, certificates: Certificates, file: PathBuf) -> Result<
     })
 }
 
-/// One I/O thread per core.
+/// How many cores there are for this process, hyperthreads counted.
 #[must_use]
-pub fn threads() -> usize {
+pub fn cores() -> usize {
     available_parallelism().map_or(1, usize::from)
 }
 

@@ -27,7 +27,7 @@ use std::time::Duration;
 use heteronym_net::clock::Now;
 use tracing::warn;
 
-use crate::daemon::threads;
+use crate::daemon::cores;
 
 pub use error::{DemoError, List};
 
@@ -106,10 +106,10 @@ fn prepare(cast: &Cast, folder: &Path, names: &NameServer, show: &Show) -> Resul
     phase.say("a certificate authority");
     let authority = Authority::new("heteronym demo")?;
     // They share the machine.
-    let threads = threads().div_ceil(2);
+    let cores = cores().div_ceil(2);
     let start = |side: Side| {
         phase.say(format!("{}: certificates, DNS records, router", side.host()));
-        Host::start(side, cast, folder, &authority, names, threads)
+        Host::start(side, cast, folder, &authority, names, cores)
     };
     let hosts = [start(Side::Mine)?, start(Side::Other)?];
     phase.done("a CA, certificates, a DNS zone, two routers, a component on either side");

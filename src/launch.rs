@@ -137,11 +137,15 @@ impl Launched {
     }
 }
 
-/// Starts everything, within an actix `System`, on `threads` I/O threads and as many for crypto.
+/// Logical cores for each I/O thread: what one hands to another travels from cache to cache, and one carries more
+/// than the servers behind it can send.
+const CORES_OF_IO_THREAD: usize = 2;
+
+/// Starts everything, within an actix `System`, for so many cores: each has a crypto thread, two have an I/O thread.
 ///
 /// # Errors
 /// If an address cannot be listened on.
-pub fn launch(config: &Config, certificates: Certificates, threads: usize) -> Result<Launched, LaunchError> {
+pub fn launch(config: &Config, certificates: Certificates, cores: usize) -> Result<Launched, LaunchError> {
     certificates.log_problems();
     let dates = certificates.dates();
     let Certificates { host, domains, roots } = certificates;
@@ -152,7 +156,7 @@ pub fn launch(config: &Config, certificates: Certificates, threads: usize) -> Re
     let metrics = Arc::new(Metrics::new()?);
     let local_s2s = listening.local_s2s.first().copied();
     let steering = start_steering(steering, local_s2s, &config.dns.servers, Arc::clone(&metrics))?;
-    let io = IoThreads::start(threads);
+    let io = IoThreads::start(cores.div_ceil(CORES_OF_IO_THREAD));
     let (registry, known) = start_registry(&io, &told, Arc::clone(&pinned), Arc::clone(&metrics));
     let keys = Arc::new(KeyRing::new(config.host.name.clone(), domains, roots));
     let shared = Shared {
@@ -160,7 +164,7 @@ pub fn launch(config: &Config, certificates: Certificates, threads: usize) -> Re
         dialback: DialbackSecret::new(&random_secret()),
         routes: Default::default(),
         locals: Default::default(),
-        crypto: Crypto::start(threads, Arc::clone(&keys), Arc::clone(&metrics)).map_err(LaunchError::Threads)?,
+        crypto: Crypto::start(cores, Arc::clone(&keys), Arc::clone(&metrics)).map_err(LaunchError::Threads)?,
         keys,
         registry,
         known,

@@ -13,8 +13,8 @@ use tokio::sync::oneshot;
 
 use super::soon;
 
-/// Threads for sockets, and for crypto: more than one of each, as everywhere.
-const THREADS: usize = 2;
+/// Two I/O threads and four for crypto: more than one of each, as on most machines.
+const CORES: usize = 4;
 
 /// A router that runs. It ends when it is drained, or abruptly when it is dropped.
 pub(crate) struct Running {
@@ -44,7 +44,7 @@ impl Running {
             let system = actix_rt::System::new();
             system.block_on(async move {
                 let certificates = Certificates::load(&config).unwrap();
-                let launched = launch(&config, certificates, THREADS).unwrap();
+                let launched = launch(&config, certificates, CORES).unwrap();
                 ready.send((launched.listening().clone(), launched.router().clone())).unwrap();
                 end(launched, drained).await;
             });
