@@ -153,21 +153,29 @@ impl<'a> Elements<'a> {
         Self { text, at: 0, quick: Quick::new(text), checker: Checker::new(text, scope), shapes, scope: *scope }
     }
 
-    /// The root of the next element, if there is one that is whole and right.
-    #[inline]
-    pub(crate) fn next_root(&mut self) -> Option<Root<'a>> {
-        let mut root = Root::new(self.text, self.scope.default_namespace().into());
-        match self.shapes.look(&mut root, self.at) {
+    /// A root of which nothing is known yet.
+    #[inline(always)]
+    pub(crate) fn root(&self) -> Root<'a> {
+        Root::new(self.text, self.scope.default_namespace().into())
+    }
+
+    /// Reads the root of the next element; whether there is one that is whole and right.
+    #[inline(always)]
+    pub(crate) fn read_next(&mut self, root: &mut Root<'a>) -> bool {
+        match self.shapes.look(root, self.at) {
             Seen::Known => {}
-            Seen::Cut => return None,
-            Seen::Unknown => root = self.read_root()?,
+            Seen::Cut => return false,
+            Seen::Unknown => match self.read_unknown() {
+                Some(read) => *root = read,
+                None => return false,
+            },
         }
         self.at = root.span.range().end;
-        Some(root)
+        true
     }
 
     #[inline(never)]
-    fn read_root(&mut self) -> Option<Root<'a>> {
+    fn read_unknown(&mut self) -> Option<Root<'a>> {
         self.quick.seek(self.at);
         if let Some(root) = self.quick.element(&self.scope) {
             self.shapes.learn(&root);

@@ -172,7 +172,15 @@ impl Stanza<'_> {
 /// [`NotAStanza`] says what it is instead.
 pub fn read<'a>(bytes: &'a [u8], scope: &Scope) -> Result<Stanza<'a>, NotAStanza<'a>> {
     let root = check(bytes, scope).map_err(NotAStanza::Malformed)?;
-    judge(root, scope)
+    match judge(&root, scope) {
+        Ok(Routed { kind, from_domain, to_domain }) => Ok(Stanza { root, kind, scope: *scope, from_domain, to_domain }),
+        Err(Refusal::OtherElement) => Err(NotAStanza::OtherElement(Box::new(root))),
+        Err(Refusal::Prefixed) => Err(NotAStanza::Prefixed(Box::new(root))),
+        Err(Refusal::Malformed(malformed)) => Err(NotAStanza::Malformed(malformed)),
+        Err(Refusal::Address { kind, which, why }) => {
+            Err(NotAStanza::Address { root: Box::new(root), kind, which, why })
+        }
+    }
 }
 
 /// Reads the stanzas that a block of a stream begins with, as far as there is nothing else to be seen: the
@@ -209,41 +217,51 @@ impl<'a> Stanzas<'a> {
 impl<'a> Iterator for Stanzas<'a> {
     type Item = Stanza<'a>;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<Stanza<'a>> {
-        let root = self.elements.as_mut()?.next_root();
-        let stanza = root.and_then(|root| judge(root, &self.scope).ok());
-        match &stanza {
-            Some(stanza) => self.taken = stanza.root.span.range().end,
-            None => self.elements = None,
-        }
-        stanza
+        let elements = self.elements.as_mut()?;
+        // Written where it stays: it is too large to be handed on for each stanza.
+        let mut root = elements.root();
+        let routed = elements.read_next(&mut root).then(|| judge(&root, &self.scope));
+        let Some(Ok(Routed { kind, from_domain, to_domain })) = routed else {
+            self.elements = None;
+            return None;
+        };
+        self.taken = root.span.range().end;
+        Some(Stanza { root, kind, scope: self.scope, from_domain, to_domain })
     }
 }
 
-#[inline]
-fn judge<'a>(root: Root<'a>, scope: &Scope) -> Result<Stanza<'a>, NotAStanza<'a>> {
+/// What a stanza is routed by.
+struct Routed<'a> {
+    kind: Kind,
+    from_domain: Cow<'a, str>,
+    to_domain: Cow<'a, str>,
+}
+
+/// Why an element is not routed, as [`NotAStanza`].
+enum Refusal {
+    OtherElement,
+    Prefixed,
+    Malformed(Malformed),
+    Address { kind: Kind, which: Address, why: BadAddress },
+}
+
+#[inline(always)]
+fn judge<'a>(root: &Root<'a>, scope: &Scope) -> Result<Routed<'a>, Refusal> {
     let kind = match Kind::parse(root.name) {
         Some(kind) if root.is_of(scope) => kind,
-        Some(_) | None => return Err(NotAStanza::OtherElement(Box::new(root))),
+        Some(_) | None => return Err(Refusal::OtherElement),
     };
     if root.prefixed {
-        return Err(NotAStanza::Prefixed(Box::new(root)));
+        return Err(Refusal::Prefixed);
     }
     if root.attributes + root.inherited.count_ones() as usize > limits::ATTRIBUTES {
         // Forwarding may have to bind the prefixes that it inherits, and must not break the limit.
-        return Err(NotAStanza::Malformed(Malformed::Attributes));
+        return Err(Refusal::Malformed(Malformed::Attributes));
     }
-    let refuse = |root, which, why| NotAStanza::Address { root: Box::new(root), kind, which, why };
-    let from_domain = match domain(&root, Address::From) {
-        Ok(domain) => domain,
-        Err(why) => return Err(refuse(root, Address::From, why)),
-    };
-    let to_domain = match domain(&root, Address::To) {
-        Ok(domain) => domain,
-        Err(why) => return Err(refuse(root, Address::To, why)),
-    };
-    Ok(Stanza { root, kind, scope: *scope, from_domain, to_domain })
+    let domain = |which| domain(root, which).map_err(|why| Refusal::Address { kind, which, why });
+    Ok(Routed { kind, from_domain: domain(Address::From)?, to_domain: domain(Address::To)? })
 }
 
 /// The root of an element that went beyond a limit further inside.
@@ -266,7 +284,7 @@ pub(crate) fn start_tag(bytes: &[u8]) -> Option<&[u8]> {
     bytes.get(..=end)
 }
 
-#[inline]
+#[inline(always)]
 fn domain<'a>(root: &Root<'a>, which: Address) -> Result<Cow<'a, str>, BadAddress> {
     let place = root.place(which).ok_or(BadAddress::Missing)?;
     let normal = normal_domain(root.text.as_bytes().get(place.start..).unwrap_or_default(), place.len());
