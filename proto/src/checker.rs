@@ -13,7 +13,6 @@ use std::borrow::Cow;
 use std::num::NonZeroU32;
 use std::ops::Range;
 
-use memchr::memrchr;
 use smallvec::SmallVec;
 
 use crate::limits;
@@ -21,6 +20,7 @@ use crate::stanza::Address;
 
 mod chars;
 mod cursor;
+mod elements;
 mod malformed;
 mod names;
 mod opening;
@@ -33,13 +33,12 @@ mod tests;
 
 pub(crate) use chars::{is, is_white, is_within, padded, run_length};
 use cursor::{Attribute, Attributes, Content, Cursor, Declares, Key, Markup, QName, bit_of, key, place};
+pub(crate) use elements::Elements;
 pub use malformed::Malformed;
 pub(crate) use opening::{Opening, Values, check_opening};
-use quick::Quick;
 pub use scope::Scope;
 pub(crate) use scope::XML_NAMESPACE;
 use scope::{Bindings, NamespaceId};
-use shape::Seen;
 pub use shape::Shapes;
 
 /// The root of a checked element: all that a router reads of a stanza.
@@ -133,62 +132,6 @@ pub(crate) fn declares(bytes: &[u8], scope: &Scope, namespace: &str) -> bool {
     values.any(|value| value.is_ok_and(|value| value == namespace))
 }
 
-/// Checks the stanzas at the beginning of a block that may be cut anywhere.
-pub(crate) struct Elements<'a> {
-    text: &'a str,
-    /// Where the last one ended.
-    at: usize,
-    quick: Quick<'a>,
-    checker: Checker<'a>,
-    shapes: &'a mut Shapes,
-    scope: Scope,
-}
-
-impl<'a> Elements<'a> {
-    pub(crate) fn new(block: &'a [u8], scope: &Scope, shapes: &'a mut Shapes) -> Self {
-        let text = legal_prefix(block);
-        // Behind the last bracket no element ends: what is begun there nobody has to look at.
-        let ends = memrchr(b'>', text.as_bytes()).map_or(0, |last| last + 1);
-        let text = text.get(..ends).unwrap_or_default();
-        Self { text, at: 0, quick: Quick::new(text), checker: Checker::new(text, scope), shapes, scope: *scope }
-    }
-
-    /// A root of which nothing is known yet.
-    #[inline(always)]
-    pub(crate) fn root(&self) -> Root<'a> {
-        Root::new(self.text, self.scope.default_namespace().into())
-    }
-
-    /// Reads the root of the next element; whether there is one that is whole and right.
-    #[inline(always)]
-    pub(crate) fn read_next(&mut self, root: &mut Root<'a>) -> bool {
-        match self.shapes.look(root, self.at) {
-            Seen::Known => {}
-            Seen::Cut => return false,
-            Seen::Unknown => match self.read_unknown() {
-                Some(read) => *root = read,
-                None => return false,
-            },
-        }
-        self.at = root.span.range().end;
-        true
-    }
-
-    #[inline(never)]
-    fn read_unknown(&mut self) -> Option<Root<'a>> {
-        self.quick.seek(self.at);
-        if let Some(root) = self.quick.element(&self.scope) {
-            self.shapes.learn(&root);
-            return Some(root);
-        }
-        if self.quick.is_cut() {
-            return None;
-        }
-        self.checker.cursor.seek(self.at);
-        self.checker.element().ok()
-    }
-}
-
 /// Checks the elements of a text, one after the other.
 struct Checker<'a> {
     cursor: Cursor<'a>,
@@ -210,15 +153,6 @@ struct Open {
     name: QName,
     /// How many bindings there were before its own.
     mark: usize,
-}
-
-/// What the first two passes leave of a block that may be cut anywhere: all of it before the first fault.
-fn legal_prefix(bytes: &[u8]) -> &str {
-    legal_text(bytes).unwrap_or_else(|_| {
-        let valid = simdutf8::compat::from_utf8(bytes).map_or_else(|fault| fault.valid_up_to(), str::len);
-        let text = std::str::from_utf8(&bytes[..valid]).unwrap_or_default();
-        text.split(|c| !chars::is_legal(c)).next().unwrap_or_default()
-    })
 }
 
 /// The first two passes: UTF-8, and no characters that XML does not allow.

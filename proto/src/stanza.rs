@@ -194,9 +194,9 @@ pub struct Stanzas<'a> {
     taken: usize,
 }
 
-/// Bytes of a block that are looked at together. Less than the largest stanza that any configuration allows,
-/// and little enough that a peer gains nothing by something wrong behind every stanza.
-const WINDOW: usize = 8 << 10;
+/// Bytes of a block that are looked at together: little enough that a peer gains nothing by something wrong
+/// behind every stanza.
+const WINDOW: usize = 16 << 10;
 
 impl<'a> Stanzas<'a> {
     /// Stands at the beginning of a block, between two elements of a stream that binds `scope` and had elements

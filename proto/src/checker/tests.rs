@@ -1,3 +1,4 @@
+use super::quick::Quick;
 use super::*;
 
 /// The fault that is found in `text` on a stream between servers.
