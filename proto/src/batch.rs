@@ -39,6 +39,12 @@ impl<T: Copy> Batch<T> {
         &self.bytes
     }
 
+    /// What is known of each, and where it ends.
+    #[must_use]
+    pub fn marks(&self) -> &[(T, usize)] {
+        &self.marks
+    }
+
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -54,6 +54,7 @@ pub mod stream_error;
 pub mod suite;
 mod taken;
 pub mod traffic;
+pub mod train;
 pub mod transcript;
 pub mod turns;
 mod undelivered;

@@ -4,13 +4,14 @@
 //! acknowledges, a copy stays until it does, and is sent again on the next link where it has not arrived.
 //! Without acknowledgements nobody says when a copy may go, so the oldest go when the bounds are reached.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
 use crate::acks::{TooHigh, news};
 use crate::broken::{self, Fault};
 use crate::mux::Slot;
+use crate::train::Train;
 
 /// Copies kept at most where nobody acknowledges: at 200 bytes a stanza the bytes below are reached first.
 const COPIES: usize = 1 << 16;
@@ -36,52 +37,106 @@ pub struct Sent {
 #[derive(Debug)]
 pub struct SentCopies {
     copies: VecDeque<Place>,
-    first: u64,
+    /// The number of the last stanza that was acknowledged, or forgotten.
+    gone: u64,
+    /// The number of the last stanza that was written.
+    count: u64,
+    /// Those that were taken, of the ones that are not gone.
+    taken: BTreeSet<u64>,
     bytes: usize,
     /// Copies beyond this are forgotten; `None`: the peer acknowledges.
     byte_limit: Option<usize>,
 }
 
-/// A copy's place. Its bytes count until it goes, also where the copy was taken: a peer that hands back and never
-/// acknowledges is bounded as well.
+/// Stanzas that were written together, kept until all of them are gone. The bytes of each count until it goes, also
+/// where it was taken: a peer that hands back and never acknowledges is bounded as well.
 #[derive(Debug)]
 struct Place {
-    sent: Option<Sent>,
-    bytes: usize,
+    /// The number of the first one.
+    first: u64,
+    train: Train,
+    /// As [`Sent::slot`].
+    slot: Option<Slot>,
+    /// As [`Sent::retried`].
+    retried: bool,
+    /// Of the first one; the others' follow.
+    seq: u64,
+}
+
+impl Place {
+    /// The number of the last stanza.
+    fn last(&self) -> u64 {
+        self.first - 1 + self.train.count() as u64
+    }
+
+    /// How many stanzas have a number up to `n`.
+    fn up_to(&self, n: u64) -> usize {
+        usize::try_from((n + 1).saturating_sub(self.first)).unwrap_or(usize::MAX).min(self.train.count())
+    }
+
+    /// The bytes of those behind stanza `n`.
+    fn bytes_behind(&self, n: u64) -> usize {
+        self.train.length() - self.train.length_of(self.up_to(n))
+    }
+
+    /// Stanza `n`, which is one of them.
+    fn sent(&self, n: u64) -> Sent {
+        let (bytes, seq) = (self.train.stanza(self.up_to(n) - 1), self.seq + (n - self.first));
+        Sent { slot: self.slot, bytes, retried: self.retried, seq }
+    }
 }
 
 impl SentCopies {
     /// Copies of which the oldest go at some bound.
     pub(crate) fn bounded(byte_limit: usize) -> Self {
-        Self { copies: VecDeque::new(), first: 1, bytes: 0, byte_limit: Some(byte_limit.min(COPY_BYTES)) }
+        Self { byte_limit: Some(byte_limit.min(COPY_BYTES)), ..Self::acknowledged() }
     }
 
     /// Copies that stay until they are acknowledged.
     pub(crate) fn acknowledged() -> Self {
-        Self { copies: VecDeque::new(), first: 1, bytes: 0, byte_limit: None }
+        Self { copies: VecDeque::new(), gone: 0, count: 0, taken: BTreeSet::new(), bytes: 0, byte_limit: None }
     }
 
     /// Keeps a copy; its number is one more than the last.
     pub(crate) fn push(&mut self, sent: Sent) {
-        let bytes = sent.bytes.len();
-        self.bytes += bytes;
-        self.copies.push_back(Place { sent: Some(sent), bytes });
-        while self.byte_limit.is_some_and(|limit| self.copies.len() > COPIES || self.bytes > limit) {
-            self.drop_first();
+        let Sent { slot, bytes, retried, seq } = sent;
+        self.push_train(slot, bytes.into(), retried, seq);
+    }
+
+    /// Keeps copies of stanzas that were written together, the first of which has this `seq`.
+    pub(crate) fn push_train(&mut self, slot: Option<Slot>, train: Train, retried: bool, seq: u64) {
+        let first = self.count + 1;
+        self.count += train.count() as u64;
+        self.bytes += train.length();
+        self.copies.push_back(Place { first, train, slot, retried, seq });
+        while self.byte_limit.is_some_and(|limit| self.len() > COPIES || self.bytes > limit) {
+            self.forget(self.gone + 1);
         }
     }
 
-    fn drop_first(&mut self) {
-        if let Some(first) = self.copies.pop_front() {
-            self.bytes -= first.bytes;
-            self.first += 1;
+    /// Everything up to stanza `n` goes.
+    fn forget(&mut self, n: u64) {
+        while let Some(place) = self.copies.front().filter(|place| place.first <= n) {
+            self.bytes -= place.bytes_behind(self.gone) - place.bytes_behind(n);
+            if place.last() > n {
+                break;
+            }
+            self.copies.pop_front();
         }
+        while self.taken.first().is_some_and(|first| *first <= n) {
+            self.taken.pop_first();
+        }
+        self.gone = n;
     }
 
     /// Takes the copy of stanza `n`: once.
     pub fn take(&mut self, n: u64) -> Option<Sent> {
-        let index = usize::try_from(n.checked_sub(self.first)?).ok()?;
-        self.copies.get_mut(index)?.sent.take()
+        if !self.is_under_way(n) {
+            return None;
+        }
+        self.taken.insert(n);
+        let behind = self.copies.partition_point(|place| place.first <= n);
+        Some(self.copies.get(behind.checked_sub(1)?)?.sent(n))
     }
 
     /// The peer has taken over everything up to `h`, counted modulo 2^32; how many are new.
@@ -90,7 +145,7 @@ impl SentCopies {
     /// [`TooHigh`] where so much was never sent, or more was acknowledged before; nothing changes.
     pub(crate) fn acknowledge(&mut self, h: u32) -> Result<usize, TooHigh> {
         let new = self.up_to(h)?;
-        (0..new).for_each(|_| self.drop_first());
+        self.forget(self.gone + new as u64);
         Ok(new)
     }
 
@@ -102,52 +157,73 @@ impl SentCopies {
     pub(crate) fn rewind(&mut self, h: u32) -> Result<Vec<Sent>, TooHigh> {
         let arrived = self.up_to(h)?;
         let arrived = if broken::has(Fault::ArrivedGoesAgain) { 0 } else { arrived };
-        self.bytes -= self.copies.range(arrived..).map(|place| place.bytes).sum::<usize>();
-        Ok(self.copies.drain(arrived..).filter_map(|place| place.sent).collect())
+        Ok(self.take_behind(self.gone + arrived as u64))
+    }
+
+    /// Takes the copies of everything behind stanza `n`, in order, and counts on from there.
+    fn take_behind(&mut self, n: u64) -> Vec<Sent> {
+        let whole = self.copies.partition_point(|place| place.last() <= n);
+        let behind = self.copies.split_off(whole);
+        self.bytes -= behind.iter().map(|place| place.bytes_behind(n)).sum::<usize>();
+        if let Some(cut) = behind.front().filter(|place| place.first <= n) {
+            self.copies.push_back(Place { train: cut.train.first(cut.up_to(n)), ..*cut });
+        }
+        self.count = n;
+        let taken = self.taken.split_off(&(n + 1));
+        let left = behind.iter().flat_map(|place| {
+            let numbers = place.first.max(n + 1)..=place.last();
+            numbers.filter(|n| !taken.contains(n)).map(|n| place.sent(n))
+        });
+        left.collect()
     }
 
     /// Nobody will acknowledge after all, and `before` stanzas were written before these: the oldest copies go at
     /// some bound from now on.
     pub(crate) fn uncounted(&mut self, before: u64, byte_limit: usize) {
-        self.first += before;
+        self.count_from(before);
         self.byte_limit = Some(byte_limit.min(COPY_BYTES));
+    }
+
+    /// So many stanzas were written before these.
+    fn count_from(&mut self, before: u64) {
+        (self.gone, self.count) = (self.gone + before, self.count + before);
+        self.copies.iter_mut().for_each(|place| place.first += before);
+        self.taken = std::mem::take(&mut self.taken).into_iter().map(|n| n + before).collect();
     }
 
     /// Takes all copies, in order.
     pub(crate) fn take_all(&mut self) -> Vec<Sent> {
-        self.bytes = 0;
-        self.copies.drain(..).filter_map(|place| place.sent).collect()
+        self.take_behind(self.gone)
     }
 
     /// How many of the copies a count of the peer's stands for.
     fn up_to(&self, h: u32) -> Result<usize, TooHigh> {
         #[expect(clippy::cast_possible_truncation, reason = "counted modulo 2^32")]
-        let acknowledged = (self.first - 1) as u32;
-        news(h, acknowledged, self.copies.len())
+        let acknowledged = self.gone as u32;
+        news(h, acknowledged, self.len())
     }
 
     /// How many stanzas were written so far.
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.first - 1 + self.copies.len() as u64
+        self.count
     }
 
     /// Whether stanza `n` is neither acknowledged, nor handed back, nor forgotten.
     pub(crate) fn is_under_way(&self, n: u64) -> bool {
-        let index = n.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
-        index.and_then(|index| self.copies.get(index)).is_some_and(|place| place.sent.is_some())
+        (self.gone + 1..=self.count).contains(&n) && !self.taken.contains(&n)
     }
 
     /// How many wait to be acknowledged, or for the bound.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.copies.len()
+        usize::try_from(self.count - self.gone).unwrap_or(usize::MAX)
     }
 
     /// Whether none does.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.copies.is_empty()
+        self.count == self.gone
     }
 
     /// The bytes of the copies, with those of the ones that were taken.
@@ -160,6 +236,7 @@ impl SentCopies {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::train;
 
     fn sent(text: &'static str) -> Sent {
         Sent { slot: Some(0), bytes: Bytes::from_static(text.as_bytes()), retried: false, seq: 0 }
@@ -222,11 +299,94 @@ mod tests {
         assert!(copies.rewind(9).is_err());
     }
 
+    /// Numbers 1, 2 to 4, 5 and 6 to 7.
+    fn with_trains() -> SentCopies {
+        let mut copies = copies(&["one"]);
+        copies.push_train(Some(7), train(&["two", "three", "four"]), true, 40);
+        copies.push(sent("five"));
+        copies.push_train(Some(8), train(&["six", "seven"]), false, 50);
+        assert_eq!((copies.len(), copies.count(), copies.bytes()), (7, 7, 27));
+        copies
+    }
+
+    #[test]
+    fn each_copy_of_a_train_is_taken_by_its_number_once() {
+        let mut copies = with_trains();
+        let mut take = |n| copies.take(n).map(|sent| (sent.bytes, sent.slot, sent.seq, sent.retried));
+        assert_eq!(take(3), Some(("three".into(), Some(7), 41, true)));
+        assert_eq!(take(3), None, "handed back twice");
+        assert_eq!(take(2), Some(("two".into(), Some(7), 40, true)));
+        assert_eq!(take(7), Some(("seven".into(), Some(8), 51, false)));
+        assert_eq!(take(8), None, "never sent");
+        let under_way = (0..9).filter(|n| copies.is_under_way(*n)).collect::<Vec<_>>();
+        assert_eq!((under_way, copies.len(), copies.bytes()), (vec![1, 4, 5, 6], 7, 27));
+    }
+
+    #[test]
+    fn an_acknowledgement_may_fall_inside_a_train() {
+        let mut copies = with_trains();
+        copies.take(2);
+        assert_eq!(copies.acknowledge(3), Ok(3));
+        assert_eq!((copies.len(), copies.bytes(), copies.count()), (4, 16, 7));
+        assert_eq!((copies.take(2).is_none(), copies.take(3).is_none()), (true, true), "they have arrived");
+        assert_eq!(copies.take(4).map(|sent| sent.bytes), Some("four".into()));
+        assert_eq!((copies.acknowledge(5), copies.bytes()), (Ok(2), 8));
+        assert_eq!((copies.acknowledge(7), copies.bytes(), copies.is_empty()), (Ok(2), 0, true));
+        assert!(copies.copies.is_empty() && copies.taken.is_empty(), "nothing is left of them");
+    }
+
+    #[test]
+    fn the_first_of_a_train_may_have_arrived_and_the_others_go_again() {
+        for h in 0..=7 {
+            let mut copies = with_trains();
+            copies.acknowledge(2.min(h)).unwrap();
+            for n in [4, 6] {
+                copies.take(n);
+            }
+            let again: Vec<_> = copies.rewind(h).unwrap().into_iter().map(|sent| (sent.bytes, sent.seq)).collect();
+            let all = [("one", 0), ("two", 40), ("three", 41), ("four", 42), ("five", 0), ("six", 50), ("seven", 51)];
+            let (arrived, lost) = all.split_at(h as usize);
+            let lost = lost.iter().filter(|(text, _)| !["four", "six"].contains(text));
+            assert_eq!(again, lost.map(|(text, seq)| (Bytes::from(*text), *seq)).collect::<Vec<_>>(), "{h}");
+            let bytes = arrived.iter().skip(2).map(|(text, _)| text.len()).sum();
+            assert_eq!((copies.count(), copies.bytes()), (u64::from(h), bytes), "{h}");
+            copies.push_train(Some(9), train(&["again", "and again"]), false, 60);
+            let next = u64::from(h) + 2;
+            assert_eq!(copies.take(next).map(|sent| (sent.bytes, sent.seq)), Some(("and again".into(), 61)));
+            assert_eq!(copies.take(3).is_some(), h >= 2, "what has arrived can still come back");
+            assert_eq!(copies.take(4).is_some(), h == 3, "not twice");
+            assert_eq!(copies.acknowledge(h + 2).unwrap(), (h + 2 - 2.min(h)) as usize);
+            assert_eq!((copies.bytes(), copies.copies.len()), (0, 0));
+        }
+    }
+
+    #[test]
+    fn the_oldest_of_a_train_go_one_by_one_when_the_bound_is_reached() {
+        let mut copies = SentCopies::bounded(12);
+        copies.push_train(Some(7), train(&["one", "two", "three"]), false, 0);
+        assert_eq!((copies.len(), copies.bytes()), (3, 11));
+        copies.push(sent("four"));
+        assert_eq!((copies.len(), copies.bytes()), (3, 12));
+        assert_eq!((copies.take(1).is_none(), copies.take(2).map(|sent| sent.bytes)), (true, Some("two".into())));
+        copies.push_train(None, train(&["twelve", "bytes of"]), false, 0);
+        assert_eq!((copies.len(), copies.bytes()), (1, 8));
+        assert_eq!(copies.take_all().into_iter().map(|sent| sent.bytes).collect::<Vec<_>>(), ["bytes of"]);
+    }
+
+    #[test]
+    fn trains_keep_their_numbers_when_nobody_counts() {
+        let mut copies = with_trains();
+        copies.take(3);
+        copies.uncounted(100, 1 << 20);
+        assert_eq!((copies.count(), copies.take(103).is_none()), (107, true));
+        assert_eq!(copies.take(104).map(|sent| (sent.bytes, sent.seq)), Some(("four".into(), 42)));
+    }
+
     /// XEP-0198 §4: the count begins anew after 2^32 - 1.
     #[test]
     fn the_count_goes_round() {
         let mut copies = copies(&["one", "two"]);
-        copies.first = u64::from(u32::MAX);
+        copies.count_from(u64::from(u32::MAX) - 1);
         assert_eq!(copies.acknowledge(0), Ok(2));
         assert_eq!(copies.count(), 1 << 32);
     }
