@@ -5,7 +5,9 @@ mod model;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use heteronym_proto::batch::Batch;
 use heteronym_proto::mux::{Again, Mux, Parcel};
+use heteronym_proto::train::trains;
 
 use crate::choices::Choices;
 use crate::clock::origin;
@@ -51,7 +53,8 @@ impl Run<'_> {
     fn step(&mut self, byte: u8) {
         let slot = u32::from(byte >> 4) % u32::try_from(self.model.slots.len()).expect("a few");
         match byte % 16 {
-            0..=3 => self.push(slot),
+            0..=2 => self.push(slot),
+            3 => self.push_together(slot),
             4..=6 => self.fill(),
             7 => self.open(slot),
             8 => {
@@ -124,13 +127,42 @@ impl Run<'_> {
 
     fn push(&mut self, slot: u32) {
         let length = self.choices.of(&LENGTHS);
-        let (bytes, origin) = (self.element('s', length), self.count);
-        let fits = self.model.fits(slot, bytes.len());
+        let bytes = self.element('s', length);
+        self.push_stanza(slot, bytes);
+    }
+
+    fn push_stanza(&mut self, slot: u32, bytes: Bytes) {
+        self.count += 1;
+        let (origin, fits) = (self.count, self.model.fits(slot, &[bytes.len()]));
         match self.mux.push(slot, bytes.clone(), origin, self.now) {
-            Ok(()) => self.model.push(slot, Stanza { bytes, origin, seq: None, since: self.now, written: false }),
+            Ok(()) => self.model.push(slot, Stanza::new(bytes, origin, self.now)),
             Err(full) => assert_eq!((full.0.bytes, full.0.origin), (bytes, origin)),
         }
         assert_eq!(self.model.slots[slot as usize].has(origin), fits, "the bounds are exact");
+    }
+
+    /// Stanzas that came together, which make several trains where they are long; of a train that finds no room as
+    /// a whole, each by itself.
+    fn push_together(&mut self, slot: u32) {
+        let count = self.choices.below(6);
+        let lengths: Vec<usize> = (0..count).map(|_| self.choices.of(&LENGTHS)).collect();
+        let stanzas: Batch<u32> = lengths.into_iter().map(|length| (slot, self.element('s', length))).collect();
+        let mut all = Vec::new();
+        trains(&stanzas, |of, train| all.push((of, train)));
+        assert!(all.iter().flat_map(|(_, train)| train.iter()).eq(stanzas.iter().map(|(_, stanza)| stanza)));
+        for (_, train) in all {
+            self.count += 1;
+            let (origin, now) = (self.count, self.now);
+            let fits = self.model.fits(slot, &train.iter().map(<[u8]>::len).collect::<Vec<_>>());
+            match self.mux.push_train(slot, train.clone(), origin, now) {
+                Ok(()) => self.model.push_together(slot, train.into_stanzas(), origin, now),
+                Err(full) => {
+                    assert_eq!(full, train);
+                    full.into_stanzas().for_each(|bytes| self.push_stanza(slot, bytes));
+                }
+            }
+            assert_eq!(self.model.slots[slot as usize].has(origin), fits, "the bounds are exact");
+        }
     }
 
     /// One of those that were written comes back.
@@ -141,8 +173,8 @@ impl Run<'_> {
         let at = self.choices.below(self.written.len());
         let (slot, parcel) = self.written.swap_remove(at);
         let Parcel { bytes, origin, seq, retried, .. } = parcel;
-        self.model
-            .push_again(slot, Stanza { bytes: bytes.clone(), origin, seq: Some(seq), since: self.now, written: true });
+        let stanza = Stanza::new(bytes.clone(), origin, self.now);
+        self.model.push_again(slot, Stanza { seq: Some(seq), written: true, ..stanza });
         self.mux.push_again(slot, Again { bytes, seq, retried: !retried }, origin, self.now);
     }
 
@@ -161,7 +193,7 @@ impl Run<'_> {
         // What is there already stays, and does not count.
         let mut out = BytesMut::from(&b"before"[..]);
         let mut sent = Vec::new();
-        self.mux.fill(&mut out, room, |slot, parcel| sent.push((slot, parcel)));
+        self.mux.fill(&mut out, room, |slot, parcels| sent.extend(parcels.each().map(|parcel| (slot, parcel))));
         assert!(out.starts_with(b"before"));
         self.model.filled(&out[6..], &sent, room);
         self.written.append(&mut sent);

@@ -4,46 +4,32 @@
 //! bytes, so that no pair can starve another: what a large stanza took beyond its pair's turn is
 //! taken off the next ones. A queue is *open* while its pair may send.
 
+mod parcel;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
 use crate::broken::{self, Fault};
+use crate::train::Train;
+
+pub use parcel::{Parcel, Parcels};
 
 /// Bytes that a pair may send before the next one's turn: a TLS record, so that turns do not cut
 /// records and a batch of one pair stays together.
 const QUANTUM: usize = 16 << 10;
 /// Emptied queues that are kept for the next pairs that send, each with the memory that it has.
 const SPARE: usize = 64;
-/// Stanzas that these have room for, all together: a megabyte, as many as wait for one busy pair.
+/// Trains that these have room for, all together: a megabyte.
 const SPARE_ROOM: usize = 1 << 14;
-/// What a waiting stanza costs beyond its bytes.
-const PARCEL_OVERHEAD: usize = 64;
 
 /// A pair's place on one link.
 pub type Slot = u32;
 
-/// A stanza that waits, with what its owner knows of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parcel<O = ()> {
-    /// The whole stanza, right for a `jabber:server` stream.
-    pub bytes: Bytes,
-    /// Where it comes from, for who gets it back.
-    pub origin: O,
-    /// Since when.
-    pub since: Instant,
-    /// It came back once as undelivered because the pair was not active.
-    pub retried: bool,
-    /// Its place among all that were queued: what comes back goes where it was.
-    pub seq: u64,
-    /// It was written once, and came back.
-    pub written: bool,
-}
-
 #[derive(Debug)]
 struct Queue<O> {
-    parcels: VecDeque<Parcel<O>>,
+    parcels: VecDeque<Parcels<O>>,
     bytes: usize,
     /// Bytes left of this turn; 0 between turns.
     credit: usize,
@@ -66,7 +52,7 @@ pub struct Mux<O = ()> {
     /// The memory of queues that were emptied, for the next ones that fill.
     #[expect(clippy::vec_box, reason = "boxes go from here to the pairs and back")]
     spare: Vec<Box<Queue<O>>>,
-    /// How many stanzas that memory is for.
+    /// How many trains that memory is for.
     spare_room: usize,
     ring: VecDeque<Slot>,
     bytes: usize,
@@ -202,17 +188,37 @@ impl<O> Mux<O> {
     /// # Errors
     /// [`QueueFull`] where the pair's bytes or all bytes would pass their bound.
     pub fn push(&mut self, slot: Slot, bytes: Bytes, origin: O, since: Instant) -> Result<(), QueueFull<O>> {
-        let (seq, retried, written) = (self.next_seq, false, false);
-        let parcel = Parcel { bytes, origin, since, retried, seq, written };
-        let cost = parcel.cost();
-        let is_full = self.pair_bytes(slot) + cost > self.pair_limit || self.bytes + cost > self.total_limit;
-        if is_full && !broken::has(Fault::NoBound) {
+        let parcel = Parcel { bytes, origin, since, retried: false, seq: self.next_seq, written: false };
+        if !self.has_room(slot, parcel.cost()) {
             return Err(QueueFull(parcel));
         }
-        self.queue(slot).parcels.push_back(parcel);
-        self.next_seq += 1;
-        self.grown(slot, cost);
+        self.push_last(slot, parcel.into());
         Ok(())
+    }
+
+    /// Queues stanzas that stay together.
+    ///
+    /// # Errors
+    /// The stanzas, where not all of them find room: those find it that do when each is pushed by itself.
+    pub fn push_train(&mut self, slot: Slot, train: Train, origin: O, since: Instant) -> Result<(), Train> {
+        let parcels = Parcels { train, origin, since, retried: false, seq: self.next_seq, written: false };
+        if !self.has_room(slot, parcels.cost()) {
+            return Err(parcels.train);
+        }
+        self.push_last(slot, parcels);
+        Ok(())
+    }
+
+    fn has_room(&self, slot: Slot, cost: usize) -> bool {
+        let is_full = self.pair_bytes(slot) + cost > self.pair_limit || self.bytes + cost > self.total_limit;
+        !is_full || broken::has(Fault::NoBound)
+    }
+
+    fn push_last(&mut self, slot: Slot, parcels: Parcels<O>) {
+        let cost = parcels.cost();
+        self.next_seq += parcels.train.count() as u64;
+        self.queue(slot).parcels.push_back(parcels);
+        self.grown(slot, cost);
     }
 
     /// Puts a stanza that was written and came back where it was: behind what was queued before it. `retried`: it
@@ -227,7 +233,7 @@ impl<O> Mux<O> {
         let queue = self.queue(slot);
         let place = queue.parcels.partition_point(|before| before.seq < seq);
         let place = if broken::has(Fault::AgainGoesLast) { queue.parcels.len() } else { place };
-        queue.parcels.insert(place, parcel);
+        queue.parcels.insert(place, parcel.into());
         self.grown(slot, cost);
     }
 
@@ -304,40 +310,6 @@ impl<O> Mux<O> {
         self.open[slot as usize]
     }
 
-    /// Takes everything that waits for a pair.
-    pub fn take(&mut self, slot: Slot) -> Vec<Parcel<O>> {
-        let Some(queue) = &mut self.queues[slot as usize] else { return Vec::new() };
-        self.bytes -= std::mem::take(&mut queue.bytes);
-        let taken = std::mem::take(&mut queue.parcels).into();
-        self.forget_if_unused(slot);
-        taken
-    }
-
-    /// Takes what was never written of what waits for a pair.
-    pub(crate) fn take_unwritten(&mut self, slot: Slot) -> Vec<Parcel<O>> {
-        let Some(queue) = &mut self.queues[slot as usize] else { return Vec::new() };
-        let (written, unwritten): (VecDeque<_>, VecDeque<_>) =
-            queue.parcels.drain(..).partition(|parcel| parcel.written);
-        queue.parcels = written;
-        let bytes: usize = unwritten.iter().map(Parcel::cost).sum();
-        queue.bytes -= bytes;
-        self.bytes -= bytes;
-        self.forget_if_unused(slot);
-        unwritten.into()
-    }
-
-    /// Takes what has waited for a pair for `wait` or longer.
-    pub fn take_overdue(&mut self, slot: Slot, now: Instant, wait: Duration) -> Vec<Parcel<O>> {
-        let Some(queue) = &mut self.queues[slot as usize] else { return Vec::new() };
-        let overdue = queue.parcels.iter().take_while(|parcel| now >= parcel.since + wait).count();
-        let taken: Vec<Parcel<O>> = queue.parcels.drain(..overdue).collect();
-        let bytes: usize = taken.iter().map(Parcel::cost).sum();
-        queue.bytes -= bytes;
-        self.bytes -= bytes;
-        self.forget_if_unused(slot);
-        taken
-    }
-
     /// Since when the oldest stanza of a pair waits.
     #[must_use]
     pub fn oldest(&self, slot: Slot) -> Option<Instant> {
@@ -359,7 +331,9 @@ impl<O> Mux<O> {
     /// How many stanzas wait for one pair.
     #[must_use]
     pub fn pair_count(&self, slot: Slot) -> usize {
-        self.queues[slot as usize].as_ref().map_or(0, |queue| queue.parcels.len())
+        self.queues[slot as usize]
+            .as_ref()
+            .map_or(0, |queue| queue.parcels.iter().map(|parcels| parcels.train.count()).sum())
     }
 
     /// Other bounds in bytes from now on: of one pair's queue, and of all together.
@@ -377,9 +351,9 @@ impl<O> Mux<O> {
         }
     }
 
-    /// Appends what goes out next, until `out` has grown by about `room` bytes, and gives `each` every
-    /// stanza that did, with its slot.
-    pub fn fill(&mut self, out: &mut BytesMut, room: usize, mut each: impl FnMut(Slot, Parcel<O>)) {
+    /// Appends what goes out next, until `out` has grown by about `room` bytes, and gives `each` the
+    /// stanzas that did, with their slot. Stanzas that came together go out together.
+    pub fn fill(&mut self, out: &mut BytesMut, room: usize, mut each: impl FnMut(Slot, Parcels<O>)) {
         if self.has_ended() {
             return;
         }
@@ -407,7 +381,7 @@ impl<O> Mux<O> {
         }
     }
 
-    fn serve(&mut self, slot: Slot, out: &mut BytesMut, end: usize, each: &mut impl FnMut(Slot, Parcel<O>)) {
+    fn serve(&mut self, slot: Slot, out: &mut BytesMut, end: usize, each: &mut impl FnMut(Slot, Parcels<O>)) {
         let Some(queue) = &mut self.queues[slot as usize] else { return };
         queue.in_ring = false;
         if !self.open[slot as usize] {
@@ -415,12 +389,12 @@ impl<O> Mux<O> {
         }
         queue.begin_turn();
         while queue.credit > 0 && out.len() < end {
-            let Some(parcel) = queue.parcels.pop_front() else { break };
-            out.extend_from_slice(&parcel.bytes);
-            queue.bytes -= parcel.cost();
-            self.bytes -= parcel.cost();
-            queue.charge(parcel.bytes.len());
-            each(slot, parcel);
+            let Some(parcels) = queue.parcels.pop_front() else { break };
+            out.extend_from_slice(parcels.train.as_bytes());
+            queue.bytes -= parcels.cost();
+            self.bytes -= parcels.cost();
+            queue.charge(parcels.train.length());
+            each(slot, parcels);
         }
         if queue.parcels.is_empty() {
             queue.credit = 0;
@@ -439,9 +413,32 @@ impl<O> Mux<O> {
     }
 }
 
-impl<O> Parcel<O> {
-    fn cost(&self) -> usize {
-        self.bytes.len() + PARCEL_OVERHEAD
+impl<O: Clone> Mux<O> {
+    /// Takes everything that waits for a pair.
+    pub fn take(&mut self, slot: Slot) -> Vec<Parcel<O>> {
+        self.take_where(slot, |_| true)
+    }
+
+    /// Takes what was never written of what waits for a pair.
+    pub(crate) fn take_unwritten(&mut self, slot: Slot) -> Vec<Parcel<O>> {
+        self.take_where(slot, |parcels| !parcels.written)
+    }
+
+    /// Takes what has waited for a pair for `wait` or longer.
+    pub fn take_overdue(&mut self, slot: Slot, now: Instant, wait: Duration) -> Vec<Parcel<O>> {
+        self.take_where(slot, |parcels| now >= parcels.since + wait)
+    }
+
+    /// Takes, each stanza by itself, what `is_due` holds for.
+    fn take_where(&mut self, slot: Slot, is_due: impl Fn(&Parcels<O>) -> bool) -> Vec<Parcel<O>> {
+        let Some(queue) = &mut self.queues[slot as usize] else { return Vec::new() };
+        let (taken, left): (VecDeque<_>, VecDeque<_>) = queue.parcels.drain(..).partition(is_due);
+        queue.parcels = left;
+        let bytes: usize = taken.iter().map(Parcels::cost).sum();
+        queue.bytes -= bytes;
+        self.bytes -= bytes;
+        self.forget_if_unused(slot);
+        taken.into_iter().flat_map(Parcels::each).collect()
     }
 }
 

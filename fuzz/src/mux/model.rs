@@ -23,6 +23,15 @@ pub(super) struct Stanza {
     pub(super) seq: Option<u64>,
     pub(super) since: Instant,
     pub(super) written: bool,
+    /// It goes out with the one before it.
+    pub(super) joined: bool,
+}
+
+impl Stanza {
+    /// One that was never written, by itself.
+    pub(super) fn new(bytes: Bytes, origin: u64, since: Instant) -> Self {
+        Self { bytes, origin, seq: None, since, written: false, joined: false }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -58,6 +67,11 @@ impl Slot {
 
     pub(super) fn has(&self, origin: u64) -> bool {
         self.queue.iter().any(|stanza| stanza.origin == origin)
+    }
+
+    /// Its next stanza was to go out with the one before it.
+    fn is_cut(&self) -> bool {
+        self.queue.front().is_some_and(|stanza| stanza.joined)
     }
 
     /// It has something that may go out.
@@ -128,13 +142,20 @@ impl Model {
         }
     }
 
-    pub(super) fn fits(&self, slot: u32, length: usize) -> bool {
-        let cost = length + OVERHEAD;
+    /// Whether there is room for stanzas of these lengths.
+    pub(super) fn fits(&self, slot: u32, lengths: &[usize]) -> bool {
+        let cost: usize = lengths.iter().map(|length| length + OVERHEAD).sum();
         self.slots[slot as usize].bytes() + cost <= self.limits.0 && self.bytes() + cost <= self.limits.1
     }
 
     pub(super) fn push(&mut self, slot: u32, stanza: Stanza) {
         self.slots[slot as usize].queue.push_back(stanza);
+    }
+
+    pub(super) fn push_together(&mut self, slot: u32, all: impl Iterator<Item = Bytes>, origin: u64, since: Instant) {
+        for (n, bytes) in all.enumerate() {
+            self.push(slot, Stanza { joined: n > 0, ..Stanza::new(bytes, origin, since) });
+        }
     }
 
     /// Behind those that were written before it, and before those that never were.
@@ -163,25 +184,29 @@ impl Model {
             return;
         }
         let (mut sent, mut controls) = (sent.iter(), std::mem::take(&mut self.control).into_iter());
-        let (mut spent, mut rest) = (0, out);
+        let (mut spent, mut rest, mut before) = (0, out, None);
         while !rest.is_empty() {
             let token = take_token(&mut rest, sent.as_slice().first());
             if let Some(control) = controls.next() {
                 assert_eq!(token, control, "control elements go first");
             } else if token[0] == b's' {
-                assert!(spent < room, "there is no more room");
                 let (slot, parcel) = sent.next().expect("a stanza that was told of");
-                self.sent(*slot, parcel, token);
+                let joined = self.sent(*slot, parcel, token);
+                assert!(if joined { before == Some(slot) } else { spent < room }, "there is no more room");
+                before = Some(slot);
             } else {
                 self.wrote_last(token);
+                before = None;
             }
             spent += token.len();
         }
         assert!(controls.next().is_none() && sent.next().is_none(), "all of them are written");
+        assert!(!self.slots.iter().any(Slot::is_cut), "what came together goes out together");
         assert!(spent >= room || !self.can_write(), "there was room for more: {self:?}");
     }
 
-    fn sent(&mut self, slot: u32, parcel: &Parcel<u64>, token: &[u8]) {
+    /// Whether it goes out with the one before it.
+    fn sent(&mut self, slot: u32, parcel: &Parcel<u64>, token: &[u8]) -> bool {
         assert!(!self.gated && matches!(self.end, End::Open | End::Behind(_)), "no stanza may go out");
         let waiting: Vec<usize> = (0..self.slots.len()).filter(|slot| self.slots[*slot].waits()).collect();
         let of = &mut self.slots[slot as usize];
@@ -190,6 +215,7 @@ impl Model {
         same(&stanza, parcel);
         assert_eq!(token, stanza.bytes);
         self.count_turns(slot as usize, token.len(), &waiting);
+        stanza.joined
     }
 
     /// An element behind the stanzas of a slot, or of all.

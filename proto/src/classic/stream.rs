@@ -170,7 +170,7 @@ pub struct ServerStream<O = ()> {
     ending: Ending,
 }
 
-impl<O> ServerStream<O> {
+impl<O: Clone> ServerStream<O> {
     /// A stream on which nobody is proved yet; `both_ways`: either side may send (XEP-0288).
     #[must_use]
     pub fn new(setting: Setting, both_ways: bool) -> Self {
@@ -394,9 +394,10 @@ impl<O> ServerStream<O> {
     /// Appends what is to be written, `room` bytes or a stanza more.
     pub fn fill(&mut self, out: &mut BytesMut, room: usize) {
         let Self { mux, senders, unacknowledged, unacknowledged_bytes, since_asked, .. } = self;
-        mux.fill(out, room, |slot, parcel| {
-            senders[slot as usize].stanzas += 1;
-            if let Some(sent) = unacknowledged {
+        mux.fill(out, room, |slot, parcels| {
+            senders[slot as usize].stanzas += parcels.train.count() as u64;
+            let Some(sent) = unacknowledged else { return };
+            for parcel in parcels.each() {
                 *unacknowledged_bytes += parcel.bytes.len();
                 sent.push(Unheard { slot, stanza: parcel.bytes, origin: parcel.origin, since: parcel.since });
                 *since_asked += 1;

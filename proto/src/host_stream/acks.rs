@@ -62,9 +62,9 @@ impl Asking {
         self.heard
     }
 
-    /// A stanza was written.
-    pub(super) fn wrote(&mut self, bytes: usize) {
-        self.written = (self.written.0 + 1, self.written.1 + bytes);
+    /// So many stanzas were written, of so many bytes.
+    pub(super) fn wrote(&mut self, stanzas: u64, bytes: usize) {
+        self.written = (self.written.0 + stanzas, self.written.1 + bytes);
     }
 
     /// Whether an `<r/>` is due behind what was written.

@@ -30,12 +30,11 @@ use crate::control::Control;
 use crate::hosted::Hosted;
 use crate::identities::Identities;
 use crate::limits::Limits;
-use crate::mux::{Mux, Parcel, Slot};
+use crate::mux::{Mux, Parcels, Slot};
 use crate::name::Name;
 use crate::now::Now;
 use crate::pair::Pair;
 use crate::pairs::{PairRecord, Pairs};
-use crate::sent::Sent;
 use crate::stanza_error::Condition;
 use crate::stream_error::{Condition as StreamCondition, StreamError, farewell};
 use crate::traffic::Traffic;
@@ -288,13 +287,13 @@ impl HostStream {
     /// Appends about `room` bytes for the socket.
     pub fn fill(&mut self, now: Now, out: &mut BytesMut, room: usize) {
         let Self { mux, pairs, outgoing, sm: Sm { counts, asking, .. }, .. } = self;
-        mux.fill(out, room, |slot, parcel| {
-            outgoing.count(&parcel.bytes);
-            asking.wrote(parcel.bytes.len());
-            let Parcel { bytes, retried, seq, .. } = parcel;
-            counts.copies.push(Sent { slot: Some(slot), bytes, retried, seq });
+        mux.fill(out, room, |slot, parcels| {
+            let Parcels { train, retried, seq, .. } = parcels;
+            train.iter().for_each(|stanza| outgoing.count(stanza));
+            asking.wrote(train.count() as u64, train.length());
             let record = pairs.get_mut(slot);
-            record.stanzas_out += 1;
+            record.stanzas_out += train.count() as u64;
+            counts.copies.push_train(Some(slot), train, retried, seq);
             record.last_sent = counts.copies.count();
         });
         self.ask_behind(now, out);

@@ -17,7 +17,7 @@ use crate::stanza::{self, Kind, NotAStanza, Stanza};
 use crate::stanza_error::{Condition, bounce, bounce_root};
 use crate::stream_error::{Condition as StreamCondition, StreamError, farewell};
 
-impl<O> ServerStream<O> {
+impl<O: Clone> ServerStream<O> {
     /// Takes the next frame.
     pub fn frame(&mut self, frame: &Frame, actions: &mut Vec<Action<O>>) {
         if self.is_over() {

@@ -9,7 +9,7 @@ use crate::mux::Slot;
 use crate::stanza_error::Condition;
 use crate::stream_error::{Condition as StreamCondition, StreamError};
 
-impl<O> ServerStream<O> {
+impl<O: Clone> ServerStream<O> {
     /// When [`Self::handle_timeout`] is to be called.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
