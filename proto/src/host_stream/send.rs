@@ -14,6 +14,7 @@ use crate::pair::Pair;
 use crate::pairs::Pause;
 use crate::refusal::Refusal;
 use crate::stanza_error::Condition;
+use crate::train::{Train, trains};
 
 impl HostStream {
     /// The slot of a pair, made where there is none.
@@ -78,12 +79,33 @@ impl HostStream {
 
     /// Queues stanzas of one pair, and asks for the pair where it is not active.
     pub fn send(&mut self, now: Now, slot: Slot, stanzas: impl IntoIterator<Item = Bytes>, out: &mut Out) {
+        self.send_trains(now, slot, stanzas.into_iter().map(Train::from), out);
+    }
+
+    /// Queues stanzas of several pairs, as [`Self::send`] does: those of a pair in order.
+    pub fn send_batch(&mut self, now: Now, stanzas: &Batch<Slot>, out: &mut Out) {
+        let mut write = false;
+        trains(stanzas, |slot, train| {
+            if self.mux.is_open(slot) && !self.pairs.get(slot).is_moved() {
+                self.queue(now, slot, train, out);
+                write = true;
+            } else {
+                self.send_trains(now, slot, [train], out);
+            }
+        });
+        if write {
+            out.actions.push(Action::Write);
+        }
+    }
+
+    fn send_trains(&mut self, now: Now, slot: Slot, trains: impl IntoIterator<Item = Train>, out: &mut Out) {
         if self.pairs.get(slot).is_moved() {
-            return out.actions.extend(stanzas.into_iter().map(Action::Reroute));
+            let stanzas = trains.into_iter().flat_map(Train::into_stanzas);
+            return out.actions.extend(stanzas.map(Action::Reroute));
         }
         let was_empty = self.mux.oldest(slot).is_none();
-        for stanza in stanzas {
-            self.queue(now, slot, stanza, out);
+        for train in trains {
+            self.queue(now, slot, train, out);
         }
         if self.mux.is_open(slot) {
             out.actions.push(Action::Write);
@@ -95,26 +117,11 @@ impl HostStream {
         }
     }
 
-    /// Queues stanzas of several pairs, as [`Self::send`] does.
-    pub fn send_batch(&mut self, now: Now, stanzas: &Batch<Slot>, out: &mut Out) {
-        let mut write = false;
-        for (slot, stanza) in stanzas.iter() {
-            // What waits must not keep all that it came with.
-            let stanza = Bytes::copy_from_slice(stanza);
-            if self.mux.is_open(slot) && !self.pairs.get(slot).is_moved() {
-                self.queue(now, slot, stanza, out);
-                write = true;
-            } else {
-                self.send(now, slot, [stanza], out);
-            }
-        }
-        if write {
-            out.actions.push(Action::Write);
-        }
-    }
-
-    fn queue(&mut self, now: Now, slot: Slot, stanza: Bytes, out: &mut Out) {
-        if let Err(QueueFull(full)) = self.mux.push(slot, stanza, (), now.instant) {
+    /// Queues as many stanzas of a train as there is room for.
+    fn queue(&mut self, now: Now, slot: Slot, train: Train, out: &mut Out) {
+        let Err(train) = self.mux.push_train(slot, train, (), now.instant) else { return };
+        for stanza in train.into_stanzas() {
+            let Err(QueueFull(full)) = self.mux.push(slot, stanza, (), now.instant) else { continue };
             let stanza = full.bytes;
             let text = format!("too much waits for {} already", self.pairs.get(slot).pair);
             let (condition, reason) = (Condition::ResourceConstraint, "queue-full");

@@ -6,6 +6,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use heteronym_proto::batch::Batch;
 use heteronym_proto::control::{Aid, Control, UndeliveredReason};
 use heteronym_proto::crypto::{CryptoOp, CryptoResult};
 use heteronym_proto::domain_pair::{Delegation, DomainPair, PairAction, PairEvent};
@@ -238,6 +239,24 @@ impl Side {
         self.act(now, |stream, out| {
             let slot = stream.slot(&pair(local, remote));
             stream.send(now, slot, [stanza], out);
+        });
+    }
+
+    /// Stanzas from our users that come to the stream in one message.
+    pub(crate) fn send_together(
+        &mut self,
+        now: Now,
+        local: &str,
+        remote: &str,
+        bodies: impl IntoIterator<Item = String>,
+    ) {
+        if !self.stream.is_adopted() {
+            return bodies.into_iter().for_each(|body| self.send(now, local, remote, &body));
+        }
+        self.act(now, |stream, out| {
+            let slot = stream.slot(&pair(local, remote));
+            let stanzas: Batch<Slot> = bodies.into_iter().map(|body| (slot, message(local, remote, &body))).collect();
+            stream.send_batch(now, &stanzas, out);
         });
     }
 

@@ -14,7 +14,7 @@ const OURS: &str = "saramago.lit";
 const THEIRS: &str = "pessoa.lit";
 
 fn send(link: &mut Link, bodies: std::ops::Range<usize>) {
-    bodies.for_each(|body| link.mine.send(link.now, OURS, THEIRS, &body.to_string()));
+    link.mine.send_together(link.now, OURS, THEIRS, bodies.map(|body| body.to_string()));
 }
 
 /// The other side ends the pair.

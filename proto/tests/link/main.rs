@@ -13,5 +13,6 @@ mod refusals;
 mod sessions;
 mod stanzas;
 mod time;
+mod trains;
 mod vault;
 mod wire;

@@ -16,9 +16,9 @@ const OURS: &str = "saramago.lit";
 const THEIRS: &str = "pessoa.lit";
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Sends these from our domain to theirs.
+/// Sends these together from our domain to theirs.
 fn send(link: &mut Link, bodies: std::ops::Range<usize>) {
-    bodies.for_each(|body| link.mine.send(link.now, OURS, THEIRS, &body.to_string()));
+    link.mine.send_together(link.now, OURS, THEIRS, bodies.map(|body| body.to_string()));
 }
 
 fn resumed(side: &Side) -> usize {

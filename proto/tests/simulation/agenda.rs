@@ -71,7 +71,7 @@ pub(crate) enum Message {
     Close,
     Adopt(Handover),
     Open(Pair, Vec<Bytes>),
-    Send(Slot, Bytes),
+    Send(Slot, Vec<Bytes>),
     HasRead { serial: u64, entry: Entry, n: u64 },
     Undeliverable(Delivered, UndeliveredReason),
     Tell(Slot, Aid, Box<PairEvent>),
@@ -82,7 +82,7 @@ pub(crate) enum Message {
     Break(Pair),
     WantNow(Pair),
     // To a local link.
-    FromUser { to: Name, stanza: Bytes },
+    FromUser { to: Name, stanzas: Vec<Bytes> },
     Deliver(Vec<Delivered>),
     Settled { pair: Pair, batch: u64 },
 }

@@ -108,8 +108,9 @@ impl End {
             Message::Open(pair, stanzas) => {
                 self.with_core(shared, cx, |stream, out| stream.open_pair(now, &pair, stanzas, out));
             }
-            Message::Send(slot, stanza) => {
-                self.with_core(shared, cx, |stream, out| stream.send(now, slot, [stanza], out));
+            Message::Send(slot, stanzas) => {
+                let batch: Batch<Slot> = stanzas.iter().map(|stanza| (slot, stanza)).collect();
+                self.with_core(shared, cx, |stream, out| stream.send_batch(now, &batch, out));
             }
             Message::HasRead { serial, entry, n } => {
                 self.with_core(shared, cx, |stream, _| stream.has_read(serial, entry, n));
@@ -342,8 +343,7 @@ impl End {
     pub(crate) fn missed(message: Message, cx: &mut Context<'_>) {
         let stranded = |stanzas: Vec<Bytes>| (!stanzas.is_empty()).then_some(Message::Stranded(stanzas));
         let back = match message {
-            Message::Open(_, stanzas) => stranded(stanzas),
-            Message::Send(_, stanza) => stranded(vec![stanza]),
+            Message::Open(_, stanzas) | Message::Send(_, stanzas) => stranded(stanzas),
             Message::Undeliverable(of, reason) => Some(Message::HandedBack(of, reason)),
             _ => None,
         };

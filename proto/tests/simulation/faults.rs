@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use heteronym_proto::control::DeactivateReason;
 use heteronym_proto::domain_pair::Delegation;
 use heteronym_proto::limits::SESSION_LIFE;
@@ -41,7 +40,7 @@ impl World {
             self.something_goes_wrong();
         } else if self.dice.u8(..) < 8 {
             let pair = self.any_pair();
-            (0..60).for_each(|_| self.send(pair, 1000));
+            self.send(pair, 60, 1000);
         } else {
             (0..self.dice.usize(1..8)).for_each(|_| self.somebody_sends());
         }
@@ -67,18 +66,22 @@ impl World {
     fn somebody_sends(&mut self) {
         let pair = self.any_pair();
         let size = if self.dice.u8(..) < 20 { self.dice.usize(0..3000) } else { 10 };
-        self.send(pair, size);
+        let count = if self.dice.u8(..) < 100 { self.dice.usize(2..6) } else { 1 };
+        self.send(pair, count, size);
     }
 
-    fn send(&mut self, (from, entry, to, other): (usize, usize, usize, usize), size: usize) {
+    /// Users of one domain send so many stanzas to another, which come in one message.
+    fn send(&mut self, (from, entry, to, other): (usize, usize, usize, usize), count: usize, size: usize) {
         if !self.processes[from].up || !self.processes[from].locals[entry].up {
             return;
         }
         let (local, remote) = (HOSTS[from].1[entry], HOSTS[to].1[other]);
-        let number = self.ledger.accept(from, to, (local, remote));
         let body = "x".repeat(size);
-        let stanza = format!("<message from='u@{local}/r' to='v@{remote}' id='{number}'><body>{body}</body></message>");
-        let message = Message::FromUser { to: name(remote), stanza: Bytes::from(stanza) };
+        let stanzas = (0..count).map(|_| {
+            let number = self.ledger.accept(from, to, (local, remote));
+            format!("<message from='u@{local}/r' to='v@{remote}' id='{number}'><body>{body}</body></message>").into()
+        });
+        let message = Message::FromUser { to: name(remote), stanzas: stanzas.collect() };
         self.with(from, |_, cx| cx.post(Actor::Local(entry), message));
     }
 

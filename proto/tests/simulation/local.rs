@@ -56,7 +56,7 @@ impl Local {
 
     pub(crate) fn handle(&mut self, message: Message, shared: &mut Shared, cx: &mut Context<'_>) {
         match message {
-            Message::FromUser { to, stanza } => self.user_sends(to, stanza, shared, cx),
+            Message::FromUser { to, stanzas } => self.user_sends(to, stanzas, shared, cx),
             Message::Deliver(stanzas) => {
                 self.waiting.extend(stanzas.into_iter().map(|stanza| (cx.now.instant, stanza)));
                 self.flow(shared, cx);
@@ -71,16 +71,18 @@ impl Local {
     }
 
     /// A pair that the Router still holds stanzas of goes on through the Router.
-    fn user_sends(&mut self, to: Name, stanza: Bytes, shared: &Shared, cx: &mut Context<'_>) {
+    fn user_sends(&mut self, to: Name, stanzas: Vec<Bytes>, shared: &Shared, cx: &mut Context<'_>) {
         let pair = Pair { local: self.domain.clone(), remote: to };
         let route = if self.via_router.contains_key(&pair) { None } else { shared.routes.get(&pair) };
         if let Some((link, slot)) = route {
-            return cx.post(Actor::Link(*link), Message::Send(*slot, stanza));
+            return cx.post(Actor::Link(*link), Message::Send(*slot, stanzas));
         }
-        self.batches += 1;
-        let (entry, batch) = (self.entry, self.batches);
-        self.via_router.insert(pair.clone(), batch);
-        cx.post(Actor::Router, Message::Unrouted { entry, batch, pair, stanza });
+        for stanza in stanzas {
+            self.batches += 1;
+            let (entry, batch, pair) = (self.entry, self.batches, pair.clone());
+            self.via_router.insert(pair.clone(), batch);
+            cx.post(Actor::Router, Message::Unrouted { entry, batch, pair, stanza });
+        }
     }
 
     /// Gives the server what waits for it, if it reads.

@@ -193,8 +193,9 @@ impl Router {
 
     fn find_way(&mut self, pair: &Pair, shared: &Shared, cx: &mut Context<'_>) {
         if let Some((link, slot)) = shared.routes.get(pair) {
-            for stanza in self.waiting.take(pair) {
-                cx.post(Actor::Link(*link), Message::Send(*slot, stanza));
+            let stanzas = self.waiting.take(pair);
+            if !stanzas.is_empty() {
+                cx.post(Actor::Link(*link), Message::Send(*slot, stanzas));
             }
             return self.settle(pair, cx);
         }
