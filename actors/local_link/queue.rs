@@ -165,7 +165,8 @@ impl Source for OutQueue {
         let end = out.len() + room;
         out.extend_from_slice(&std::mem::take(&mut self.greeting));
         while out.len() < end {
-            let Some(waiting) = self.waiting.pop_front() else { break };
+            let fits = |next: &mut Waiting| out.is_empty() || out.len() + next.stanzas.as_bytes().len() <= end;
+            let Some(waiting) = self.waiting.pop_front_if(fits) else { break };
             self.bytes -= waiting.cost();
             self.written += waiting.stanzas.len() as u64;
             self.write(&waiting, out);

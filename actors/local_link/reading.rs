@@ -82,7 +82,7 @@ impl LocalLink {
         drop(stanzas);
         block.advance(taken);
         if let Some(link) = &mut self.link {
-            link.framer.push(block);
+            link.framer.put_back(block);
             link.shapes = shapes;
         }
         end.map_or(Ok(taken > 0), Err)

@@ -25,6 +25,8 @@ pub use stream::Stream;
 
 /// Bytes of one batch: four full TLS records.
 pub const BATCH: usize = 64 << 10;
+/// Room for a batch to be written, which may be more by what is not split.
+const WRITTEN: usize = BATCH + (16 << 10);
 /// With less room than this a fresh block is taken for reading: one TLS record always fits.
 const LEAST_ROOM: usize = 16 << 10;
 /// A write buffer that grew beyond this is given back when its connection has nothing to say, since
@@ -179,6 +181,8 @@ impl Writer {
 pub async fn pump<S: Source>(mut writer: Writer, source: Rc<RefCell<S>>, wake: Rc<Notify>) -> io::Result<()> {
     let mut out = BytesMut::new();
     loop {
+        // At once, so that it need not be copied while it grows.
+        out.reserve(WRITTEN);
         source.borrow_mut().fill(&mut out, BATCH);
         if !out.is_empty() {
             writer.write(&out).await?;

@@ -20,6 +20,8 @@ use scanner::Scanner;
 /// The longest start tag that is kept of an element that is too large, in bytes: it is needed to tell
 /// the sender, and no honest one is longer.
 const HEAD_BYTES: usize = 64 << 10;
+/// Bytes that are copied at least where a frame is to be completed: more than most frames have.
+const JOINED_BYTES: usize = 2 << 10;
 /// The longest end tag of a stream, in bytes: 16 and some white space.
 const END_BYTES: usize = 64;
 
@@ -73,6 +75,10 @@ impl FramingError {
 pub struct Framer {
     /// What was not handed out yet, from the beginning of the frame that is being read.
     buffer: BytesMut,
+    /// What was read behind it, where that stands elsewhere in memory.
+    behind: BytesMut,
+    /// Bytes that `behind` begins with and `buffer` ends with: as much as it takes to complete a frame.
+    joined: usize,
     max_bytes: usize,
     stage: Stage,
 }
@@ -114,7 +120,7 @@ impl Framer {
     /// A framer that expects a stream header and keeps elements of up to `max_bytes`.
     #[must_use]
     pub fn new(max_bytes: usize) -> Self {
-        Self { buffer: BytesMut::new(), max_bytes, stage: Stage::Prolog }
+        Self { buffer: BytesMut::new(), behind: BytesMut::new(), joined: 0, max_bytes, stage: Stage::Prolog }
     }
 
     /// Changes the limit, as after authentication.
@@ -122,9 +128,49 @@ impl Framer {
         self.max_bytes = max_bytes;
     }
 
-    /// Takes in what was read from the socket; without a copy if nothing waits here.
+    /// Takes in what was read from the socket. Of what is read while a frame waits for its end, no more is copied
+    /// than completes that frame.
     pub fn push(&mut self, chunk: BytesMut) {
-        self.buffer.unsplit(chunk);
+        let follows = self.buffer.as_ptr().wrapping_add(self.buffer.len()) == chunk.as_ptr();
+        if !self.behind.is_empty() {
+            self.behind.unsplit(chunk);
+        } else if self.buffer.is_empty() || follows {
+            self.buffer.unsplit(chunk);
+        } else {
+            self.behind = chunk;
+        }
+    }
+
+    /// Puts back what is left of [a block](Self::take_block).
+    pub fn put_back(&mut self, rest: BytesMut) {
+        if !rest.is_empty() {
+            self.buffer = rest;
+        }
+    }
+
+    /// Copies more of what stands elsewhere; whether there was any.
+    fn join(&mut self) -> bool {
+        let more = (self.behind.len() - self.joined).min(self.buffer.len().max(JOINED_BYTES));
+        if more == 0 {
+            return false;
+        }
+        if self.buffer.len() <= JOINED_BYTES {
+            // Room in the memory of what was read before would be a whole block.
+            let mut buffer = BytesMut::with_capacity(self.buffer.len() + more);
+            buffer.extend_from_slice(&self.buffer);
+            self.buffer = buffer;
+        }
+        self.buffer.extend_from_slice(&self.behind[self.joined..][..more]);
+        self.joined += more;
+        true
+    }
+
+    /// Goes on where the next bytes were read to, once the copy of them is not needed any more.
+    fn part(&mut self) {
+        if !self.behind.is_empty() && self.buffer.len() <= self.joined {
+            self.behind.advance(self.joined - self.buffer.len());
+            (self.buffer, self.joined) = (std::mem::take(&mut self.behind), 0);
+        }
     }
 
     /// The next complete part of the stream; `None` until more bytes are there, and behind the end.
@@ -133,16 +179,20 @@ impl Framer {
     /// [`FramingError`] ends the stream; it is returned from then on.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, FramingError> {
         loop {
+            self.part();
             let stage = std::mem::replace(&mut self.stage, Stage::Ended);
             match self.step(stage) {
                 Ok(Step::Next(stage)) => self.stage = stage,
                 Ok(Step::Done(frame, stage)) => {
                     self.stage = stage;
+                    self.part();
                     return Ok(Some(frame));
                 }
                 Ok(Step::Starved(stage)) => {
                     self.stage = stage;
-                    return Ok(None);
+                    if !self.join() {
+                        return Ok(None);
+                    }
                 }
                 Err(fault) => {
                     self.stage = Stage::Failed(fault);
@@ -153,12 +203,13 @@ impl Framer {
     }
 
     /// Takes out what is there behind the last frame, if another element may begin there; what is left of it is
-    /// to be [pushed](Self::push) again. Empty otherwise.
+    /// to be [put back](Self::put_back). Empty otherwise.
     #[must_use]
     pub fn take_block(&mut self) -> BytesMut {
         match self.stage {
-            Stage::Between => std::mem::take(&mut self.buffer),
-            Stage::Prolog
+            Stage::Between if self.behind.is_empty() => std::mem::take(&mut self.buffer),
+            Stage::Between
+            | Stage::Prolog
             | Stage::Declaration(_)
             | Stage::Header(..)
             | Stage::Element(_)
@@ -180,13 +231,15 @@ impl Framer {
     /// be read as if they had come through TLS.
     #[must_use]
     pub fn take_rest(&mut self) -> BytesMut {
+        self.buffer.extend_from_slice(&self.behind[self.joined..]);
+        (self.behind, self.joined) = (BytesMut::new(), 0);
         std::mem::take(&mut self.buffer)
     }
 
     /// How many bytes wait here.
     #[must_use]
     pub fn buffered(&self) -> usize {
-        self.buffer.len()
+        self.buffer.len() + self.behind.len() - self.joined
     }
 
     fn step(&mut self, stage: Stage) -> Result<Step, FramingError> {

@@ -182,6 +182,52 @@ fn a_long_element_is_a_slice_of_what_was_pushed() {
     assert_eq!(bytes.as_ptr(), place);
 }
 
+/// Of a block that follows, no more is copied than completes what was cut, wherever that was.
+#[test]
+fn what_is_read_behind_a_cut_element_is_not_copied() {
+    let (element, text) = ("<a>0123456789</a>", "<a>0123456789</a>".repeat(1000));
+    for cut in 0..=40 {
+        let mut framer = framer(1000, HEADER);
+        let (mut found, mut not_copied) = (frames(&mut framer).unwrap().len() - 1, 0);
+        for piece in [&text[..cut], &text[cut..]] {
+            let chunk = BytesMut::from(piece);
+            let places = chunk.as_ptr_range();
+            framer.push(chunk);
+            loop {
+                let mut block = framer.take_block();
+                let whole = block.len() / element.len();
+                not_copied += if places.contains(&block.as_ptr()) { whole } else { 0 };
+                block.advance(whole * element.len());
+                framer.put_back(block);
+                found += whole;
+                match framer.next_frame().unwrap() {
+                    Some(frame) => assert_eq!(frame, self::element(element)),
+                    None => break,
+                }
+                found += 1;
+            }
+        }
+        assert_eq!((found, framer.buffered()), (1000, 0), "cut at {cut}");
+        assert!(not_copied >= 997, "{not_copied} at {cut}");
+    }
+}
+
+/// An element that comes in many pieces is not copied for each.
+#[test]
+fn a_long_element_may_come_in_many_pieces() {
+    let mut framer = framer(2 << 20, HEADER);
+    frames(&mut framer).unwrap();
+    let text = format!("<a>{}</a>", "x".repeat(1 << 20));
+    let mut places = std::collections::BTreeSet::new();
+    for piece in text.as_bytes().chunks(1000) {
+        assert!(frames(&mut framer).unwrap().is_empty());
+        framer.push(BytesMut::from(piece));
+        places.insert(framer.buffer.as_ptr());
+    }
+    assert_eq!(frames(&mut framer).unwrap(), [self::element(&text)]);
+    assert!(places.len() < 20, "it moved {} times", places.len());
+}
+
 /// Else one that waits would keep 64 KiB of what has gone long since.
 #[test]
 fn a_short_element_keeps_nothing_of_what_was_pushed_with_it() {

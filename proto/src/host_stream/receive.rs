@@ -40,7 +40,7 @@ impl HostStream {
         let mut block = framer.take_block();
         let taken = self.stanzas(now, &block, out);
         block.advance(taken);
-        framer.push(block);
+        framer.put_back(block);
         if taken > 0 {
             return Ok(true);
         }
