@@ -20,7 +20,7 @@ pub use parcel::{Parcel, Parcels};
 /// records and a batch of one pair stays together.
 const QUANTUM: usize = 16 << 10;
 /// Emptied queues that are kept for the next pairs that send, each with the memory that it has.
-const SPARE: usize = 64;
+const SPARE: usize = 1 << 10;
 /// Trains that these have room for, all together: a megabyte.
 const SPARE_ROOM: usize = 1 << 14;
 

@@ -10,7 +10,6 @@ use std::time::Instant;
 
 use crate::control::UndeliveredReason;
 use crate::hosted::Entry;
-use crate::keyed::HashMap;
 use crate::limits::{TAKE_OVER, TAKE_OVER_BYTES};
 
 /// See the module.
@@ -18,8 +17,8 @@ use crate::limits::{TAKE_OVER, TAKE_OVER_BYTES};
 pub(crate) struct Taken {
     received: u64,
     acknowledged: u64,
-    /// With our servers, in order, by server.
-    pending: HashMap<Entry, VecDeque<Batch>>,
+    /// With our servers, in order, by the server's number: there are few.
+    pending: Vec<VecDeque<Batch>>,
     pending_bytes: usize,
     reports: VecDeque<(u64, UndeliveredReason)>,
     /// The peer waits for an acknowledgement of everything up to here.
@@ -54,7 +53,10 @@ impl Taken {
 
     /// The last one goes to a server of ours.
     pub(crate) fn handed_over(&mut self, entry: Entry, bytes: usize, at: Instant) {
-        let (n, batches) = (self.received, self.pending.entry(entry).or_default());
+        if entry >= self.pending.len() {
+            self.pending.resize_with(entry + 1, VecDeque::new);
+        }
+        let (n, batches) = (self.received, &mut self.pending[entry]);
         self.pending_bytes += bytes;
         match batches.back_mut().filter(|batch| batch.at == at) {
             Some(batch) => {
@@ -67,15 +69,12 @@ impl Taken {
 
     /// A server of ours has read everything for it up to stanza `n`.
     pub(crate) fn has_read(&mut self, entry: Entry, n: u64) {
-        let Some(batches) = self.pending.get_mut(&entry) else { return };
+        let Some(batches) = self.pending.get_mut(entry) else { return };
         while let Some(batch) = batches.pop_front_if(|batch| batch.last <= n) {
             self.pending_bytes -= batch.bytes;
         }
         if let Some(batch) = batches.front_mut() {
             batch.first = batch.first.max(n + 1);
-        }
-        if batches.is_empty() {
-            self.pending.remove(&entry);
         }
     }
 
@@ -84,7 +83,7 @@ impl Taken {
         while let Some((entry, at)) = self.oldest()
             && (at + TAKE_OVER <= now || self.pending_bytes > TAKE_OVER_BYTES)
         {
-            self.has_read(entry, self.pending[&entry][0].last);
+            self.has_read(entry, self.pending[entry][0].last);
         }
     }
 
@@ -95,8 +94,8 @@ impl Taken {
     }
 
     fn oldest(&self) -> Option<(Entry, Instant)> {
-        let front = |(entry, batches): (&Entry, &VecDeque<Batch>)| Some((*entry, batches.front()?.at));
-        self.pending.iter().filter_map(front).min_by_key(|(entry, at)| (*at, *entry))
+        let front = |(entry, batches): (Entry, &VecDeque<Batch>)| Some((entry, batches.front()?.at));
+        self.pending.iter().enumerate().filter_map(front).min_by_key(|(entry, at)| (*at, *entry))
     }
 
     /// When [`Self::take_over`] has something to do that the peer waits for.
@@ -107,7 +106,7 @@ impl Taken {
 
     /// Everything up to here is taken over.
     fn done(&self) -> u64 {
-        let firsts = self.pending.values().filter_map(VecDeque::front).map(|batch| batch.first);
+        let firsts = self.pending.iter().filter_map(VecDeque::front).map(|batch| batch.first);
         firsts.min().map_or(self.received, |first| first - 1)
     }
 
@@ -203,7 +202,7 @@ mod tests {
         assert_eq!((taken.answer(), taken.pending_bytes), (2, TAKE_OVER_BYTES), "only as much as is too much");
         taken.take_over(now + TAKE_OVER);
         assert_eq!(taken.news(), Some(3));
-        assert_eq!((taken.deadline(), taken.pending_bytes, taken.pending.len()), (None, 0, 0));
+        assert_eq!((taken.deadline(), taken.pending_bytes, taken.done()), (None, 0, 3));
     }
 
     #[test]

@@ -224,7 +224,7 @@ fn a_long_element_may_come_in_many_pieces() {
         framer.push(BytesMut::from(piece));
         places.insert(framer.buffer.as_ptr());
     }
-    assert_eq!(frames(&mut framer).unwrap(), [self::element(&text)]);
+    assert_eq!(frames(&mut framer).unwrap(), [element(&text)]);
     assert!(places.len() < 20, "it moved {} times", places.len());
 }
 
