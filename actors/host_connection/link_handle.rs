@@ -95,7 +95,7 @@ impl Handler<SendStanzas> for HostConnection {
     fn handle(&mut self, mut message: SendStanzas, ctx: &mut Self::Context) {
         self.gauge.received(message.bytes);
         let (stanzas, now) = (std::mem::take(&mut message.stanzas), now());
-        self.with_core(ctx, |stream, out| stream.send_batch(now, &stanzas, out));
+        self.with_core(ctx, |stream, out| stream.send_batch(now, stanzas, out));
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use heteronym_proto::batch::Batch;
-use heteronym_proto::mux::{Again, Mux, Parcel};
+use heteronym_proto::mux::{Again, Express, Mux, Parcel};
 use heteronym_proto::train::trains;
 
 use crate::choices::Choices;
@@ -53,7 +53,8 @@ impl Run<'_> {
     fn step(&mut self, byte: u8) {
         let slot = u32::from(byte >> 4) % u32::try_from(self.model.slots.len()).expect("a few");
         match byte % 16 {
-            0..=2 => self.push(slot),
+            0..=1 => self.push(slot),
+            2 => self.push_express(),
             3 => self.push_together(slot),
             4..=6 => self.fill(),
             7 => self.open(slot),
@@ -165,6 +166,26 @@ impl Run<'_> {
         }
     }
 
+    /// Stanzas of any slots that go out as they came, if nothing else waits; all of them or none.
+    fn push_express(&mut self) {
+        let (count, slots) = (self.choices.below(6), self.model.slots.len());
+        let stanzas: Batch<u32> = (0..count)
+            .map(|_| {
+                let (slot, length) = (self.choices.below(slots), self.choices.of(&LENGTHS));
+                (u32::try_from(slot).expect("a few"), self.element('s', length))
+            })
+            .collect();
+        self.count += 1;
+        let (origin, now) = (self.count, self.now);
+        if self.mux.push_express(stanzas.clone(), origin, now).is_ok() {
+            for (slot, bytes) in stanzas.copies() {
+                assert!(self.model.fits(slot, &[bytes.len()]), "no bound is passed");
+                assert!(self.model.slots[slot as usize].open, "a closed slot takes nothing");
+                self.model.push(slot, Stanza { express: true, ..Stanza::new(bytes, origin, now) });
+            }
+        }
+    }
+
     /// One of those that were written comes back.
     fn push_again(&mut self) {
         if self.written.is_empty() {
@@ -192,8 +213,13 @@ impl Run<'_> {
     fn fill_by(&mut self, room: usize) {
         // What is there already stays, and does not count.
         let mut out = BytesMut::from(&b"before"[..]);
-        let mut sent = Vec::new();
-        self.mux.fill(&mut out, room, |slot, parcels| sent.extend(parcels.each().map(|parcel| (slot, parcel))));
+        let (mut sent, before) = (Vec::new(), out.len());
+        let may_fill =
+            self.choices.below(2) == 0 || self.mux.fill_express(&mut out, room, |express| add(express, &mut sent));
+        if may_fill {
+            let room = room.saturating_sub(out.len() - before);
+            self.mux.fill(&mut out, room, |slot, parcels| sent.extend(parcels.each().map(|parcel| (slot, parcel))));
+        }
         assert!(out.starts_with(b"before"));
         self.model.filled(&out[6..], &sent, room);
         self.written.append(&mut sent);
@@ -209,5 +235,12 @@ impl Run<'_> {
         }
         self.model.compare(&self.mux);
         assert_eq!(self.mux.bytes(), 0);
+    }
+}
+
+fn add(express: Express<u64>, sent: &mut Vec<(u32, Parcel<u64>)>) {
+    let Express { stanzas, origin, since, seq } = express;
+    for (seq, (slot, bytes)) in (seq..).zip(stanzas.copies()) {
+        sent.push((slot, Parcel { bytes, origin, since, retried: false, seq, written: false }));
     }
 }

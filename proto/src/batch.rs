@@ -45,6 +45,13 @@ impl<T: Copy> Batch<T> {
         &self.marks
     }
 
+    /// Bytes of the first `count` stanzas: of all, where there are no more.
+    #[must_use]
+    pub fn length_of(&self, count: usize) -> usize {
+        let last = count.min(self.len()).checked_sub(1);
+        last.map_or(0, |last| self.marks[last].1)
+    }
+
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {

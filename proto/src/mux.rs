@@ -4,16 +4,20 @@
 //! bytes, so that no pair can starve another: what a large stanza took beyond its pair's turn is
 //! taken off the next ones. A queue is *open* while its pair may send.
 
+mod express;
 mod parcel;
+mod waiting;
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 
 use crate::broken::{self, Fault};
 use crate::train::Train;
 
+pub use express::Express;
+use parcel::PARCEL_OVERHEAD;
 pub use parcel::{Parcel, Parcels};
 
 /// Bytes that a pair may send before the next one's turn: a TLS record, so that turns do not cut
@@ -55,6 +59,9 @@ pub struct Mux<O = ()> {
     /// How many trains that memory is for.
     spare_room: usize,
     ring: VecDeque<Slot>,
+    /// What goes out before anything in the queues. Of a pair, nothing in its queue is older.
+    express: VecDeque<Express<O>>,
+    express_bytes: usize,
     bytes: usize,
     pair_limit: usize,
     total_limit: usize,
@@ -88,7 +95,7 @@ pub struct Again {
 #[derive(Debug, PartialEq, Eq)]
 pub struct QueueFull<O>(pub Parcel<O>);
 
-impl<O> Mux<O> {
+impl<O: Clone> Mux<O> {
     /// Bounds in bytes: of one pair's queue, and of all together.
     #[must_use]
     pub fn new(pair_limit: usize, total_limit: usize) -> Self {
@@ -100,6 +107,8 @@ impl<O> Mux<O> {
             spare: Vec::new(),
             spare_room: 0,
             ring: VecDeque::new(),
+            express: VecDeque::new(),
+            express_bytes: 0,
             bytes: 0,
             pair_limit,
             total_limit,
@@ -135,6 +144,7 @@ impl<O> Mux<O> {
 
     /// Another stream follows: its control elements are none of the old one's, and no pair may send yet.
     pub(crate) fn restart(&mut self) {
+        self.settle();
         self.control.clear();
         (self.control_bytes, self.gated, self.end) = (0, false, End::Open);
         self.ring.clear();
@@ -157,6 +167,7 @@ impl<O> Mux<O> {
     /// Ends the stream with `last`: behind the stanzas of open queues, or before them. Nothing is
     /// written behind it; what still waits then can be taken.
     pub fn end(&mut self, last: Bytes, at_once: bool) {
+        self.settle();
         self.end = match (std::mem::replace(&mut self.end, End::Written), at_once) {
             (End::Written, _) => End::Written,
             (End::Open | End::Behind(_) | End::AtOnce(_), true) => End::AtOnce(last),
@@ -172,6 +183,7 @@ impl<O> Mux<O> {
 
     /// Queues a control element behind the last stanza that waits for `slot`, and closes the queue after it.
     pub fn control_behind(&mut self, slot: Slot, element: Bytes) {
+        self.settle();
         let open = self.is_open(slot);
         let waiting = self.queues[slot as usize].as_mut().filter(|queue| open && !queue.parcels.is_empty());
         let Some(queue) = waiting else {
@@ -209,8 +221,12 @@ impl<O> Mux<O> {
         Ok(())
     }
 
-    fn has_room(&self, slot: Slot, cost: usize) -> bool {
-        let is_full = self.pair_bytes(slot) + cost > self.pair_limit || self.bytes + cost > self.total_limit;
+    fn has_room(&mut self, slot: Slot, cost: usize) -> bool {
+        if self.queued_bytes(slot) + self.express_bytes + cost > self.pair_limit {
+            // Which of it is the pair's has to be seen.
+            self.settle();
+        }
+        let is_full = self.queued_bytes(slot) + cost > self.pair_limit || self.bytes + cost > self.total_limit;
         !is_full || broken::has(Fault::NoBound)
     }
 
@@ -226,14 +242,26 @@ impl<O> Mux<O> {
     ///
     /// It is older than what was never written, so it has waited for as long as the first of them.
     pub fn push_again(&mut self, slot: Slot, stanza: Again, origin: O, now: Instant) {
+        self.settle();
         let Again { bytes, seq, retried } = stanza;
         let since = self.oldest(slot).map_or(now, |oldest| oldest.min(now));
         let parcel = Parcel { bytes, origin, since, retried, seq, written: true };
+        match broken::has(Fault::AgainGoesLast) {
+            false => self.put(slot, parcel),
+            true => self.put_at(slot, usize::MAX, parcel),
+        }
+    }
+
+    /// Puts a stanza where its `seq` says.
+    fn put(&mut self, slot: Slot, parcel: Parcel<O>) {
+        let place = self.queue(slot).parcels.partition_point(|before| before.seq < parcel.seq);
+        self.put_at(slot, place, parcel);
+    }
+
+    fn put_at(&mut self, slot: Slot, place: usize, parcel: Parcel<O>) {
         let cost = parcel.cost();
-        let queue = self.queue(slot);
-        let place = queue.parcels.partition_point(|before| before.seq < seq);
-        let place = if broken::has(Fault::AgainGoesLast) { queue.parcels.len() } else { place };
-        queue.parcels.insert(place, parcel.into());
+        let parcels = &mut self.queue(slot).parcels;
+        parcels.insert(place.min(parcels.len()), parcel.into());
         self.grown(slot, cost);
     }
 
@@ -286,6 +314,7 @@ impl<O> Mux<O> {
 
     /// The pair may not send any more; what waits goes on waiting.
     pub fn close(&mut self, slot: Slot) {
+        self.settle();
         self.release_last(slot);
         self.open[slot as usize] = false;
     }
@@ -310,15 +339,8 @@ impl<O> Mux<O> {
         self.open[slot as usize]
     }
 
-    /// Since when the oldest stanza of a pair waits.
-    #[must_use]
-    pub fn oldest(&self, slot: Slot) -> Option<Instant> {
-        self.queues[slot as usize].as_ref()?.parcels.front().map(|parcel| parcel.since)
-    }
-
-    /// Bytes that wait for one pair.
-    #[must_use]
-    pub fn pair_bytes(&self, slot: Slot) -> usize {
+    /// Bytes in the queue of one pair.
+    fn queued_bytes(&self, slot: Slot) -> usize {
         self.queues[slot as usize].as_ref().map_or(0, |queue| queue.bytes)
     }
 
@@ -326,14 +348,6 @@ impl<O> Mux<O> {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
-    }
-
-    /// How many stanzas wait for one pair.
-    #[must_use]
-    pub fn pair_count(&self, slot: Slot) -> usize {
-        self.queues[slot as usize]
-            .as_ref()
-            .map_or(0, |queue| queue.parcels.iter().map(|parcels| parcels.train.count()).sum())
     }
 
     /// Other bounds in bytes from now on: of one pair's queue, and of all together.
@@ -345,7 +359,7 @@ impl<O> Mux<O> {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         match self.end {
-            End::Open => !self.control.is_empty() || !(self.gated || self.ring.is_empty()),
+            End::Open => !self.control.is_empty() || !(self.gated || self.ring.is_empty() && self.express.is_empty()),
             End::Behind(_) | End::AtOnce(_) => true,
             End::Written => false,
         }
@@ -357,16 +371,21 @@ impl<O> Mux<O> {
         if self.has_ended() {
             return;
         }
+        self.settle();
         let end = out.len().saturating_add(room);
-        for element in self.control.drain(..) {
-            out.extend_from_slice(&element);
-        }
-        self.control_bytes = 0;
+        self.write_control(out);
         while !matches!(self.end, End::AtOnce(_)) && !self.gated && out.len() < end {
             let Some(slot) = self.ring.pop_front() else { break };
             self.serve(slot, out, end, &mut each);
         }
         self.write_end(out);
+    }
+
+    fn write_control(&mut self, out: &mut BytesMut) {
+        for element in self.control.drain(..) {
+            out.extend_from_slice(&element);
+        }
+        self.control_bytes = 0;
     }
 
     fn write_end(&mut self, out: &mut BytesMut) {
@@ -410,35 +429,6 @@ impl<O> Mux<O> {
         } else {
             self.ring.push_back(slot);
         }
-    }
-}
-
-impl<O: Clone> Mux<O> {
-    /// Takes everything that waits for a pair.
-    pub fn take(&mut self, slot: Slot) -> Vec<Parcel<O>> {
-        self.take_where(slot, |_| true)
-    }
-
-    /// Takes what was never written of what waits for a pair.
-    pub(crate) fn take_unwritten(&mut self, slot: Slot) -> Vec<Parcel<O>> {
-        self.take_where(slot, |parcels| !parcels.written)
-    }
-
-    /// Takes what has waited for a pair for `wait` or longer.
-    pub fn take_overdue(&mut self, slot: Slot, now: Instant, wait: Duration) -> Vec<Parcel<O>> {
-        self.take_where(slot, |parcels| now >= parcels.since + wait)
-    }
-
-    /// Takes, each stanza by itself, what `is_due` holds for.
-    fn take_where(&mut self, slot: Slot, is_due: impl Fn(&Parcels<O>) -> bool) -> Vec<Parcel<O>> {
-        let Some(queue) = &mut self.queues[slot as usize] else { return Vec::new() };
-        let (taken, left): (VecDeque<_>, VecDeque<_>) = queue.parcels.drain(..).partition(is_due);
-        queue.parcels = left;
-        let bytes: usize = taken.iter().map(Parcels::cost).sum();
-        queue.bytes -= bytes;
-        self.bytes -= bytes;
-        self.forget_if_unused(slot);
-        taken.into_iter().flat_map(Parcels::each).collect()
     }
 }
 

@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, VecDeque};
 use bytes::Bytes;
 
 use crate::acks::{TooHigh, news};
+use crate::batch::Batch;
 use crate::broken::{self, Fault};
 use crate::mux::Slot;
 use crate::train::Train;
@@ -54,35 +55,77 @@ pub struct SentCopies {
 struct Place {
     /// The number of the first one.
     first: u64,
-    train: Train,
-    /// As [`Sent::slot`].
-    slot: Option<Slot>,
+    stanzas: Written,
     /// As [`Sent::retried`].
     retried: bool,
     /// Of the first one; the others' follow.
     seq: u64,
 }
 
+#[derive(Debug)]
+enum Written {
+    /// Of one pair; `None` as in [`Sent::slot`].
+    Train(Option<Slot>, Train),
+    /// Of any.
+    Batch(Batch<Slot>),
+}
+
+impl Written {
+    fn count(&self) -> usize {
+        match self {
+            Self::Train(_, train) => train.count(),
+            Self::Batch(batch) => batch.len(),
+        }
+    }
+
+    /// Bytes of the first `count` stanzas: of all, where there are no more.
+    fn length_of(&self, count: usize) -> usize {
+        match self {
+            Self::Train(_, train) => train.length_of(count),
+            Self::Batch(batch) => batch.length_of(count),
+        }
+    }
+
+    /// The stanza behind so many others, with memory of its own, and its pair.
+    fn stanza(&self, at: usize) -> (Option<Slot>, Bytes) {
+        match self {
+            Self::Train(slot, train) => (*slot, train.stanza(at)),
+            Self::Batch(batch) => {
+                let stanza = &batch.as_bytes()[batch.length_of(at)..batch.length_of(at + 1)];
+                (Some(batch.marks()[at].0), Bytes::copy_from_slice(stanza))
+            }
+        }
+    }
+
+    /// The first `count` stanzas: one at least.
+    fn first(&self, count: usize) -> Self {
+        match self {
+            Self::Train(slot, train) => Self::Train(*slot, train.first(count)),
+            Self::Batch(batch) => Self::Batch(batch.iter().take(count).collect()),
+        }
+    }
+}
+
 impl Place {
     /// The number of the last stanza.
     fn last(&self) -> u64 {
-        self.first - 1 + self.train.count() as u64
+        self.first - 1 + self.stanzas.count() as u64
     }
 
     /// How many stanzas have a number up to `n`.
     fn up_to(&self, n: u64) -> usize {
-        usize::try_from((n + 1).saturating_sub(self.first)).unwrap_or(usize::MAX).min(self.train.count())
+        usize::try_from((n + 1).saturating_sub(self.first)).unwrap_or(usize::MAX).min(self.stanzas.count())
     }
 
     /// The bytes of those behind stanza `n`.
     fn bytes_behind(&self, n: u64) -> usize {
-        self.train.length() - self.train.length_of(self.up_to(n))
+        self.stanzas.length_of(self.stanzas.count()) - self.stanzas.length_of(self.up_to(n))
     }
 
     /// Stanza `n`, which is one of them.
     fn sent(&self, n: u64) -> Sent {
-        let (bytes, seq) = (self.train.stanza(self.up_to(n) - 1), self.seq + (n - self.first));
-        Sent { slot: self.slot, bytes, retried: self.retried, seq }
+        let ((slot, bytes), seq) = (self.stanzas.stanza(self.up_to(n) - 1), self.seq + (n - self.first));
+        Sent { slot, bytes, retried: self.retried, seq }
     }
 }
 
@@ -105,10 +148,19 @@ impl SentCopies {
 
     /// Keeps copies of stanzas that were written together, the first of which has this `seq`.
     pub(crate) fn push_train(&mut self, slot: Option<Slot>, train: Train, retried: bool, seq: u64) {
-        let first = self.count + 1;
-        self.count += train.count() as u64;
-        self.bytes += train.length();
-        self.copies.push_back(Place { first, train, slot, retried, seq });
+        self.push_written(Written::Train(slot, train), retried, seq);
+    }
+
+    /// The same of any pairs.
+    pub(crate) fn push_batch(&mut self, batch: Batch<Slot>, seq: u64) {
+        self.push_written(Written::Batch(batch), false, seq);
+    }
+
+    fn push_written(&mut self, stanzas: Written, retried: bool, seq: u64) {
+        let (first, count) = (self.count + 1, stanzas.count());
+        self.count += count as u64;
+        self.bytes += stanzas.length_of(count);
+        self.copies.push_back(Place { first, stanzas, retried, seq });
         while self.byte_limit.is_some_and(|limit| self.len() > COPIES || self.bytes > limit) {
             self.forget(self.gone + 1);
         }
@@ -166,7 +218,7 @@ impl SentCopies {
         let behind = self.copies.split_off(whole);
         self.bytes -= behind.iter().map(|place| place.bytes_behind(n)).sum::<usize>();
         if let Some(cut) = behind.front().filter(|place| place.first <= n) {
-            self.copies.push_back(Place { train: cut.train.first(cut.up_to(n)), ..*cut });
+            self.copies.push_back(Place { stanzas: cut.stanzas.first(cut.up_to(n)), ..*cut });
         }
         self.count = n;
         let taken = self.taken.split_off(&(n + 1));

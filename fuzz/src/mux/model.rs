@@ -25,19 +25,21 @@ pub(super) struct Stanza {
     pub(super) written: bool,
     /// It goes out with the one before it.
     pub(super) joined: bool,
+    /// It came while nothing waited, and may go out as it came.
+    pub(super) express: bool,
 }
 
 impl Stanza {
     /// One that was never written, by itself.
     pub(super) fn new(bytes: Bytes, origin: u64, since: Instant) -> Self {
-        Self { bytes, origin, seq: None, since, written: false, joined: false }
+        Self { bytes, origin, seq: None, since, written: false, joined: false, express: false }
     }
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Slot {
     queue: VecDeque<Stanza>,
-    open: bool,
+    pub(super) open: bool,
     last: Option<Bytes>,
     /// Of the other slots, bytes that they wrote since this one waits, less its own.
     ahead: Vec<isize>,
@@ -191,8 +193,9 @@ impl Model {
                 assert_eq!(token, control, "control elements go first");
             } else if token[0] == b's' {
                 let (slot, parcel) = sent.next().expect("a stanza that was told of");
-                let joined = self.sent(*slot, parcel, token);
-                assert!(if joined { before == Some(slot) } else { spent < room }, "there is no more room");
+                let stanza = self.sent(*slot, parcel, token);
+                let may = if stanza.joined { before == Some(slot) } else { spent < room || stanza.express };
+                assert!(may, "there is no more room");
                 before = Some(slot);
             } else {
                 self.wrote_last(token);
@@ -205,8 +208,7 @@ impl Model {
         assert!(spent >= room || !self.can_write(), "there was room for more: {self:?}");
     }
 
-    /// Whether it goes out with the one before it.
-    fn sent(&mut self, slot: u32, parcel: &Parcel<u64>, token: &[u8]) -> bool {
+    fn sent(&mut self, slot: u32, parcel: &Parcel<u64>, token: &[u8]) -> Stanza {
         assert!(!self.gated && matches!(self.end, End::Open | End::Behind(_)), "no stanza may go out");
         let waiting: Vec<usize> = (0..self.slots.len()).filter(|slot| self.slots[*slot].waits()).collect();
         let of = &mut self.slots[slot as usize];
@@ -214,8 +216,10 @@ impl Model {
         let stanza = of.queue.pop_front().expect("a stanza that waits");
         same(&stanza, parcel);
         assert_eq!(token, stanza.bytes);
-        self.count_turns(slot as usize, token.len(), &waiting);
-        stanza.joined
+        if !stanza.express {
+            self.count_turns(slot as usize, token.len(), &waiting);
+        }
+        stanza
     }
 
     /// An element behind the stanzas of a slot, or of all.

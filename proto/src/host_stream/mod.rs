@@ -30,7 +30,7 @@ use crate::control::Control;
 use crate::hosted::Hosted;
 use crate::identities::Identities;
 use crate::limits::Limits;
-use crate::mux::{Mux, Parcels, Slot};
+use crate::mux::{Express, Mux, Parcels, Slot};
 use crate::name::Name;
 use crate::now::Now;
 use crate::pair::Pair;
@@ -287,15 +287,29 @@ impl HostStream {
     /// Appends about `room` bytes for the socket.
     pub fn fill(&mut self, now: Now, out: &mut BytesMut, room: usize) {
         let Self { mux, pairs, outgoing, sm: Sm { counts, asking, .. }, .. } = self;
-        mux.fill(out, room, |slot, parcels| {
-            let Parcels { train, retried, seq, .. } = parcels;
-            train.iter().for_each(|stanza| outgoing.count(stanza));
-            asking.wrote(train.count() as u64, train.length());
-            let record = pairs.get_mut(slot);
-            record.stanzas_out += train.count() as u64;
-            counts.copies.push_train(Some(slot), train, retried, seq);
-            record.last_sent = counts.copies.count();
+        let end = out.len().saturating_add(room);
+        let is_out = mux.fill_express(out, room, |Express { stanzas, seq, .. }| {
+            stanzas.iter().for_each(|(_, stanza)| outgoing.count(stanza));
+            asking.wrote(stanzas.len() as u64, stanzas.as_bytes().len());
+            let mut written = counts.copies.count();
+            for of_pair in stanzas.marks().chunk_by(|one, next| one.0 == next.0) {
+                written += of_pair.len() as u64;
+                let record = pairs.get_mut(of_pair[0].0);
+                (record.stanzas_out, record.last_sent) = (record.stanzas_out + of_pair.len() as u64, written);
+            }
+            counts.copies.push_batch(stanzas, seq);
         });
+        if is_out {
+            mux.fill(out, end.saturating_sub(out.len()), |slot, parcels| {
+                let Parcels { train, retried, seq, .. } = parcels;
+                train.iter().for_each(|stanza| outgoing.count(stanza));
+                asking.wrote(train.count() as u64, train.length());
+                let record = pairs.get_mut(slot);
+                record.stanzas_out += train.count() as u64;
+                counts.copies.push_train(Some(slot), train, retried, seq);
+                record.last_sent = counts.copies.count();
+            });
+        }
         self.ask_behind(now, out);
         self.see_to_gate();
     }

@@ -83,9 +83,14 @@ impl HostStream {
     }
 
     /// Queues stanzas of several pairs, as [`Self::send`] does: those of a pair in order.
-    pub fn send_batch(&mut self, now: Now, stanzas: &Batch<Slot>, out: &mut Out) {
+    pub fn send_batch(&mut self, now: Now, mut stanzas: Batch<Slot>, out: &mut Out) {
+        stanzas.shrink();
+        let stanzas = match self.mux.push_express(stanzas, (), now.instant) {
+            Ok(()) => return out.actions.push(Action::Write),
+            Err(stanzas) => stanzas,
+        };
         let mut write = false;
-        trains(stanzas, |slot, train| {
+        trains(&stanzas, |slot, train| {
             if self.mux.is_open(slot) && !self.pairs.get(slot).is_moved() {
                 self.queue(now, slot, train, out);
                 write = true;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::train::Train;
 
 /// What a waiting stanza costs beyond its bytes.
-const PARCEL_OVERHEAD: usize = 64;
+pub(super) const PARCEL_OVERHEAD: usize = 64;
 
 /// A stanza that waits, with what its owner knows of it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -256,7 +256,7 @@ impl Side {
         self.act(now, |stream, out| {
             let slot = stream.slot(&pair(local, remote));
             let stanzas: Batch<Slot> = bodies.into_iter().map(|body| (slot, message(local, remote, &body))).collect();
-            stream.send_batch(now, &stanzas, out);
+            stream.send_batch(now, stanzas, out);
         });
     }
 

@@ -114,7 +114,7 @@ fn stanzas_of_many_pairs_in_one_message_keep_their_order() {
         let slots = pairs.map(|(local, remote)| (stream.slot(&pair(local, remote)), local, remote));
         let of = |n: usize| (slots[n % 3].0, message(slots[n % 3].1, slots[n % 3].2, &n.to_string()));
         let stanzas: Batch<Slot> = (0..60).map(of).collect();
-        stream.send_batch(link.now, &stanzas, out);
+        stream.send_batch(link.now, stanzas, out);
     });
     link.run();
     for at in 0..3 {

@@ -110,7 +110,7 @@ impl End {
             }
             Message::Send(slot, stanzas) => {
                 let batch: Batch<Slot> = stanzas.iter().map(|stanza| (slot, stanza)).collect();
-                self.with_core(shared, cx, |stream, out| stream.send_batch(now, &batch, out));
+                self.with_core(shared, cx, |stream, out| stream.send_batch(now, batch, out));
             }
             Message::HasRead { serial, entry, n } => {
                 self.with_core(shared, cx, |stream, _| stream.has_read(serial, entry, n));
