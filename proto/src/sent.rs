@@ -304,6 +304,24 @@ mod tests {
         sent.into_iter().map(|sent| sent.bytes).collect()
     }
 
+    /// What of a message was acknowledged, taken and rewound, whichever pairs its stanzas have.
+    #[test]
+    fn stanzas_of_several_pairs_are_kept_as_one() {
+        let mut copies = SentCopies::acknowledged();
+        copies.push(sent("one"));
+        copies.push_batch([(4, "two"), (5, "three"), (4, "four"), (6, "five")].into_iter().collect(), 7);
+        assert_eq!((copies.count(), copies.len(), copies.bytes()), (5, 5, 19));
+        let three = copies.take(3).unwrap();
+        assert_eq!((three.slot, three.seq, &three.bytes[..]), (Some(5), 8, &b"three"[..]));
+        assert!(copies.take(3).is_none() && !copies.is_under_way(3));
+        assert_eq!((copies.acknowledge(2), copies.len(), copies.bytes()), (Ok(2), 3, 13));
+        let again = copies.rewind(3).unwrap();
+        let seen = |sent: &Sent| (sent.slot, sent.seq);
+        assert_eq!(again.iter().map(seen).collect::<Vec<_>>(), [(Some(4), 9), (Some(6), 10)]);
+        assert_eq!(texts(again), ["four", "five"]);
+        assert_eq!((copies.count(), copies.len(), copies.acknowledge(3), copies.bytes()), (3, 1, Ok(1), 0));
+    }
+
     #[test]
     fn a_copy_is_found_by_its_number_once() {
         let mut copies = SentCopies::bounded(1 << 20);

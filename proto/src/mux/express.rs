@@ -100,3 +100,94 @@ impl<O: Clone> Mux<O> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::now::Now;
+
+    fn mux(pairs: u32) -> Mux {
+        let mut mux = Mux::new(1 << 20, 8 << 20);
+        (0..pairs).map(|_| mux.add()).collect::<Vec<_>>().into_iter().for_each(|slot| mux.open(slot));
+        mux
+    }
+
+    fn push(mux: &mut Mux, stanzas: &[(Slot, &str)]) -> bool {
+        mux.push_express(stanzas.iter().copied().collect(), (), Now::origin().instant).is_ok()
+    }
+
+    fn queue(mux: &mut Mux, slot: Slot, text: &'static str) {
+        mux.push(slot, Bytes::from_static(text.as_bytes()), (), Now::origin().instant).unwrap();
+    }
+
+    /// What is written, and how many messages of it as they came.
+    fn written(mux: &mut Mux) -> (String, usize) {
+        let (mut out, mut whole) = (BytesMut::new(), 0);
+        if mux.fill_express(&mut out, 1 << 20, |_| whole += 1) {
+            mux.fill(&mut out, 1 << 20, |_, _| ());
+        }
+        (String::from_utf8(out.to_vec()).unwrap(), whole)
+    }
+
+    #[test]
+    fn it_goes_out_as_it_came_behind_control_elements_and_before_queues() {
+        let mut mux = mux(2);
+        assert!(push(&mut mux, &[(1, "a"), (0, "b"), (1, "c")]) && push(&mut mux, &[(0, "d")]));
+        queue(&mut mux, 1, "e");
+        mux.control(Bytes::from_static(b"<r/>"));
+        assert_eq!((mux.pair_count(1), mux.pair_bytes(1), mux.bytes()), (3, 3 * 65, 5 * 65));
+        assert!(mux.oldest(0).is_some() && mux.is_ready());
+        assert_eq!(written(&mut mux), ("<r/>abcde".to_owned(), 2));
+        assert_eq!((mux.pair_count(1), mux.bytes(), mux.is_ready()), (0, 0, false));
+    }
+
+    #[test]
+    fn it_is_for_when_nothing_else_waits() {
+        let mut mux = mux(2);
+        mux.gate(true);
+        assert!(!push(&mut mux, &[(0, "a")]), "no stanza may go out");
+        mux.gate(false);
+        queue(&mut mux, 0, "a");
+        assert!(!push(&mut mux, &[(1, "b")]), "another pair waits for its turn");
+        written(&mut mux);
+        mux.close(1);
+        assert!(!push(&mut mux, &[(0, "a"), (1, "b")]), "one of them may not send");
+        let large = "x".repeat(EXPRESS_BYTES / 2);
+        assert!(push(&mut mux, &[(0, &large)]) && !push(&mut mux, &[(0, &large)]), "that is too much");
+        mux.end(Bytes::from_static(b"</stream>"), false);
+        assert!(!push(&mut mux, &[(0, "a")]), "the stream ends");
+        assert_eq!(written(&mut mux).0, large + "</stream>");
+    }
+
+    /// A pair that may not send any more keeps its order, and the others go on.
+    #[test]
+    fn what_happens_to_a_pair_finds_it_in_its_queue() {
+        let mut mux = mux(2);
+        assert!(push(&mut mux, &[(0, "a"), (1, "b"), (0, "c")]));
+        queue(&mut mux, 0, "d");
+        mux.close(0);
+        assert_eq!(written(&mut mux), ("b".to_owned(), 0));
+        mux.open(0);
+        assert_eq!(written(&mut mux), ("acd".to_owned(), 0));
+        assert!(push(&mut mux, &[(0, "a"), (1, "b")]));
+        mux.control_behind(0, Bytes::from_static(b"<deactivate/>"));
+        assert_eq!((written(&mut mux).0.as_str(), mux.is_open(0)), ("a<deactivate/>b", false));
+        mux.open(0);
+        assert!(push(&mut mux, &[(0, "a"), (1, "b")]));
+        assert_eq!(mux.take(0).iter().map(|parcel| &parcel.bytes[..]).collect::<Vec<_>>(), [b"a"]);
+        assert_eq!(written(&mut mux).0, "b");
+    }
+
+    #[test]
+    fn a_bound_of_a_pair_is_as_exact_as_in_its_queue() {
+        let mut mux: Mux = Mux::new(3 * 65, 1 << 20);
+        let slot = mux.add();
+        mux.open(slot);
+        assert!(push(&mut mux, &[(slot, "a"), (slot, "b")]));
+        queue(&mut mux, slot, "c");
+        assert!(mux.push(slot, Bytes::from_static(b"d"), (), Now::origin().instant).is_err());
+        assert_eq!(written(&mut mux), ("abc".to_owned(), 0));
+    }
+}

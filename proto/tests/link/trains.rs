@@ -126,3 +126,33 @@ fn stanzas_of_many_pairs_in_one_message_keep_their_order() {
     let record = link.mine.record(OURS, THEIRS);
     assert_eq!(record.stanzas_out, 20, "each is counted");
 }
+
+/// Of a message for pairs that are all active, what did not arrive is sent again, and what comes back finds its pair.
+#[test]
+fn a_message_of_many_active_pairs_is_counted_stanza_by_stanza() {
+    let mut link = Link::counted();
+    link.activate("sophia.lit", "camoes.lit");
+    let pairs = [(OURS, THEIRS), ("camoes.lit", "sophia.lit")];
+    link.other.delivered.clear();
+    link.mine.act(link.now, |stream, out| {
+        let slots = pairs.map(|(local, remote)| (stream.slot(&pair(local, remote)), local, remote));
+        let of = |n: usize| (slots[n % 2].0, message(slots[n % 2].1, slots[n % 2].2, &n.to_string()));
+        stream.send_batch(link.now, (0..6).map(of).collect(), out);
+    });
+    let written = link.lose(MINE);
+    let (third, _) = written.match_indices("<message").nth(2).expect("six messages");
+    link.other.hear(link.now, &written[..third]);
+    link.cut(MINE);
+    link.advance(Duration::from_secs(3));
+    assert_eq!(link.other.bodies().len(), 6);
+    for at in 0..2 {
+        let of_pair = (0..6).filter(|n| n % 2 == at).map(|n: usize| n.to_string());
+        let delivered = link.other.bodies().into_iter().filter(|body| body.parse::<usize>().is_ok_and(|n| n % 2 == at));
+        assert!(delivered.eq(of_pair));
+    }
+    assert_eq!((link.mine.again, link.mine.in_doubt, link.mine.stream.unacknowledged()), (4, 0, 0));
+    assert_eq!(
+        [link.mine.record(OURS, THEIRS).stanzas_out, link.mine.record("camoes.lit", "sophia.lit").stanzas_out],
+        [5, 5]
+    );
+}
