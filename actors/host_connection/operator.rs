@@ -56,7 +56,8 @@ impl Handler<GetQueues> for HostConnection {
 
     fn handle(&mut self, GetQueues: GetQueues, _: &mut Self::Context) -> Self::Result {
         let Some(link) = &self.link else { return Vec::new() };
-        let (wired, instant) = (link.wired.borrow(), now().instant);
+        let (mut wired, instant) = (link.wired.borrow_mut(), now().instant);
+        wired.stream.settle();
         let host = wired.stream.peer().to_string();
         let queues = wired.stream.waiting().map(|(record, waiting)| QueueStatus {
             place: QueuePlace::Host,

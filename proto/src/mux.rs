@@ -222,11 +222,11 @@ impl<O: Clone> Mux<O> {
     }
 
     fn has_room(&mut self, slot: Slot, cost: usize) -> bool {
-        if self.queued_bytes(slot) + self.express_bytes + cost > self.pair_limit {
+        if self.pair_bytes(slot) + self.express_bytes + cost > self.pair_limit {
             // Which of it is the pair's has to be seen.
             self.settle();
         }
-        let is_full = self.queued_bytes(slot) + cost > self.pair_limit || self.bytes + cost > self.total_limit;
+        let is_full = self.pair_bytes(slot) + cost > self.pair_limit || self.bytes + cost > self.total_limit;
         !is_full || broken::has(Fault::NoBound)
     }
 
@@ -337,11 +337,6 @@ impl<O: Clone> Mux<O> {
     #[must_use]
     pub fn is_open(&self, slot: Slot) -> bool {
         self.open[slot as usize]
-    }
-
-    /// Bytes in the queue of one pair.
-    fn queued_bytes(&self, slot: Slot) -> usize {
-        self.queues[slot as usize].as_ref().map_or(0, |queue| queue.bytes)
     }
 
     /// Bytes of stanzas that wait for all pairs.

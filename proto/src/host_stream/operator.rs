@@ -95,7 +95,12 @@ impl HostStream {
         }
     }
 
-    /// Every pair that stanzas wait for.
+    /// Puts everything that waits into the queues of its pairs, to be seen there.
+    pub fn settle(&mut self) {
+        self.mux.settle();
+    }
+
+    /// Every pair in whose queue stanzas wait.
     pub fn waiting(&self) -> impl Iterator<Item = (&PairRecord, Waiting)> {
         self.pairs.iter().filter_map(|(slot, record)| {
             let since = self.mux.oldest(slot)?;

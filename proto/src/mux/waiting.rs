@@ -6,24 +6,23 @@ use std::time::{Duration, Instant};
 use super::{Mux, Parcel, Parcels, Slot};
 
 impl<O: Clone> Mux<O> {
-    /// Since when the oldest stanza of a pair waits.
+    /// Since when the oldest stanza in a pair's queue waits.
     #[must_use]
     pub fn oldest(&self, slot: Slot) -> Option<Instant> {
-        let queued = self.queues[slot as usize].as_ref().and_then(|queue| Some(queue.parcels.front()?.since));
-        self.in_express(slot).map(|(since, _)| since).next().or(queued)
+        Some(self.queues[slot as usize].as_ref()?.parcels.front()?.since)
     }
 
-    /// Bytes that wait for one pair.
+    /// Bytes in the queue of a pair.
     #[must_use]
     pub fn pair_bytes(&self, slot: Slot) -> usize {
-        self.queued_bytes(slot) + self.in_express(slot).map(|(_, cost)| cost).sum::<usize>()
+        self.queues[slot as usize].as_ref().map_or(0, |queue| queue.bytes)
     }
 
-    /// How many stanzas wait for one pair.
+    /// How many stanzas are in the queue of a pair.
     #[must_use]
     pub fn pair_count(&self, slot: Slot) -> usize {
         let queued = |queue: &super::Queue<O>| queue.parcels.iter().map(|parcels| parcels.train.count()).sum();
-        self.queues[slot as usize].as_deref().map_or(0, queued) + self.in_express(slot).count()
+        self.queues[slot as usize].as_deref().map_or(0, queued)
     }
 
     /// Takes everything that waits for a pair.
