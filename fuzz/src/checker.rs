@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use heteronym_proto::checker::{Scope, Shapes};
+use heteronym_proto::jid::domain_of;
 use heteronym_proto::stanza::{Stanza, Stanzas, forward, read};
 
 use crate::by_rxml;
@@ -44,6 +45,8 @@ pub fn run(data: &[u8]) {
             Err(_) => assert!(first.is_none_or(|first| read(first.bytes(), &from).is_ok())),
         }
         if let Ok(stanza) = read(&bytes, &from) {
+            let [sender, recipient] = [stanza.from(), stanza.to()].map(|jid| domain_of(&jid).map(Cow::into_owned));
+            assert_eq!((sender.as_deref(), recipient.as_deref()), (Ok(stanza.from_domain()), Ok(stanza.to_domain())));
             SCOPES.iter().for_each(|to| forward_to(&stanza, to));
         }
     }

@@ -64,7 +64,8 @@ fn domain_of_short(begins: &[u8; 32], length: usize) -> Option<Range<usize>> {
     let within = (1_u64 << length.min(begins.len())) - 1;
     let bits = |of: fn(&Bits) -> u32| (u64::from(of(&low)) | u64::from(of(&high)) << 16) & within;
     let (ats, slashes, separators) = (bits(|bits| bits.at), bits(|bits| bits.slash), bits(|bits| bits.separator));
-    let bare = (ats | slashes).trailing_zeros();
+    // A reference may stand for either of them.
+    let bare = (ats | slashes | bits(|bits| bits.reference)).trailing_zeros();
     let start = if ats.checked_shr(bare).unwrap_or_default() & 1 == 1 { bare + 1 } else { 0 };
     let name = (bits(|bits| bits.other) | separators) >> start;
     let length_of_name = (!name).trailing_zeros();
@@ -81,6 +82,7 @@ fn domain_of_short(begins: &[u8; 32], length: usize) -> Option<Range<usize>> {
 struct Bits {
     at: u32,
     slash: u32,
+    reference: u32,
     /// Of a name, dots and dashes.
     separator: u32,
     /// Of a name, lower-case letters and digits.
@@ -94,6 +96,7 @@ impl Bits {
         Self {
             at: is(sixteen, b'@').to_bitmask(),
             slash: is(sixteen, b'/').to_bitmask(),
+            reference: is(sixteen, b'&').to_bitmask(),
             separator: (is(sixteen, b'.') | is(sixteen, b'-')).to_bitmask(),
             other: (is_within(sixteen, b'a', b'z') | is_within(sixteen, b'0', b'9')).to_bitmask(),
         }
@@ -145,6 +148,29 @@ mod tests {
     fn a_resource_cannot_pose_as_a_domain() {
         assert_eq!(domain_of("evil.lit/jose@saramago.lit").as_deref(), Ok("evil.lit"));
         assert_eq!(domain_of("jose@evil.lit/@saramago.lit/x").as_deref(), Ok("evil.lit"));
+    }
+
+    /// What is found at a glance is what the long way finds in the address that is meant.
+    #[test]
+    fn a_glance_finds_no_other_domain() {
+        let references = [("&#47;", "/"), ("&#64;", "@"), ("&#46;", "."), ("&amp;", "&"), ("&#10;", "\n")];
+        let meant = |raw: &str| references.iter().fold(raw.to_owned(), |text, (from, to)| text.replace(from, to));
+        let marks =
+            ["@", "/", ".", "-", "..", "A", "1", "é", " ", "b.lit"].into_iter().chain(references.map(|of| of.0));
+        let ends = ["'", "' to='x@c.lit' id='0123456789'>"];
+        let mut found = 0;
+        for jid in ["a.lit", "x@a.lit", "x@a.lit/y", "a.lit/x@b.lit", "o.x@a-rather-long-name.of-a-domain.lit/resource"]
+        {
+            let places = (0..=jid.len()).flat_map(|at| marks.clone().map(move |mark| (at, mark)));
+            for ((at, mark), end) in places.flat_map(|place| ends.map(|end| (place, end))) {
+                let raw = format!("{}{mark}{}", &jid[..at], &jid[at..]);
+                let text = format!("{raw}{end}");
+                let Some(domain) = normal_domain(text.as_bytes(), raw.len()) else { continue };
+                assert_eq!(domain_of(&meant(&raw)).as_deref(), Ok(&raw[domain]), "{raw}");
+                found += 1;
+            }
+        }
+        assert!(found > 500, "{found}");
     }
 
     #[test]
