@@ -162,6 +162,9 @@ impl Framer {
         }
         self.buffer.extend_from_slice(&self.behind[self.joined..][..more]);
         self.joined += more;
+        if self.joined == self.behind.len() {
+            (self.behind, self.joined) = (BytesMut::new(), 0);
+        }
         true
     }
 
