@@ -2,7 +2,8 @@
 //!
 //! Control elements go first; stanzas wait in one queue per pair, served by deficit round robin over
 //! bytes, so that no pair can starve another: what a large stanza took beyond its pair's turn is
-//! taken off the next ones. A queue is *open* while its pair may send.
+//! taken off the next ones. A queue is *open* while its pair may send. While nothing waits, stanzas pass by
+//! the queues ([`Express`]), as many as the system would keep behind us as well.
 
 mod express;
 mod parcel;

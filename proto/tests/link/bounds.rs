@@ -66,6 +66,24 @@ fn a_slot_that_was_given_away_does_not_get_what_was_meant_for_another() {
     peer.until_active("pessoa.lit", "saramago.lit", [2; 16]);
 }
 
+/// Also where the last stanza named the pair that had it.
+#[test]
+fn a_slot_that_was_given_away_leads_to_the_server_of_its_new_pair() {
+    let mut peer = Scripted::with(unlimited());
+    let template = xml(&stranger(&peer, 0));
+    for n in 0..UNPROVEN_PAIRS {
+        peer.raw(&template.replacen("d0.lit", &format!("d{n}.lit"), 1));
+        if n == 0 {
+            peer.raw(&message("d0.lit", "saramago.lit", "early"));
+        }
+    }
+    peer.controls();
+    peer.until_active("sophia.lit", "camoes.lit", [2; 16]);
+    peer.raw(&message("sophia.lit", "camoes.lit", "x"));
+    assert_eq!(peer.side.delivered_as.last().map(|(_, _, entry)| *entry), Some(1));
+    assert_eq!(peer.side.bodies(), ["x"]);
+}
+
 #[test]
 fn the_runs_that_a_peer_leaves_pending_are_bounded() {
     let mut peer = Scripted::with(unlimited());
