@@ -4,9 +4,8 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use memchr::memchr;
-use wide::u8x16;
 
-use crate::checker::{is, is_within, run_length};
+use crate::checker::{is, run_length};
 use crate::name::{self, InvalidName};
 
 /// The longest localpart or resourcepart, in bytes (RFC 7622 §3.3, §3.4).
@@ -53,58 +52,6 @@ pub fn domain_of(jid: &str) -> Result<Cow<'_, str>, InvalidJid> {
 /// `text` goes on behind the address, `length` bytes from its beginning, with what is of no name.
 #[inline(never)]
 pub(crate) fn normal_domain(text: &[u8], length: usize) -> Option<Range<usize>> {
-    let short = text.first_chunk().and_then(|begins| domain_of_short(begins, length));
-    short.or_else(|| domain_of_long(text, length))
-}
-
-/// The same, where the domain ends within the first bytes; `None` tells nothing.
-#[inline(always)]
-fn domain_of_short(begins: &[u8; 32], length: usize) -> Option<Range<usize>> {
-    let [low, high] = [Bits::of(&begins.as_chunks().0[0]), Bits::of(&begins.as_chunks().0[1])];
-    let within = (1_u64 << length.min(begins.len())) - 1;
-    let bits = |of: fn(&Bits) -> u32| (u64::from(of(&low)) | u64::from(of(&high)) << 16) & within;
-    let (ats, slashes, separators) = (bits(|bits| bits.at), bits(|bits| bits.slash), bits(|bits| bits.separator));
-    // A reference may stand for either of them.
-    let bare = (ats | slashes | bits(|bits| bits.reference)).trailing_zeros();
-    let start = if ats.checked_shr(bare).unwrap_or_default() & 1 == 1 { bare + 1 } else { 0 };
-    let name = (bits(|bits| bits.other) | separators) >> start;
-    let length_of_name = (!name).trailing_zeros();
-    // A label has at least one byte, and the last one no digit at its end.
-    let separators = separators >> start & ((1 << length_of_name) - 1);
-    let (start, end) = (start as usize, (start + length_of_name) as usize);
-    let is_named = bare > 0 && end > start && separators & (separators << 1 | 1) == 0;
-    let ends_well = is_named && begins[end - 1].is_ascii_lowercase();
-    let is_whole = end == length || slashes >> end & 1 == 1 && (1..=PART_BYTES).contains(&(length - end - 1));
-    (ends_well && is_whole).then_some(start..end)
-}
-
-/// A bit for each of sixteen bytes.
-struct Bits {
-    at: u32,
-    slash: u32,
-    reference: u32,
-    /// Of a name, dots and dashes.
-    separator: u32,
-    /// Of a name, lower-case letters and digits.
-    other: u32,
-}
-
-impl Bits {
-    #[inline(always)]
-    fn of(sixteen: &[u8; 16]) -> Self {
-        let sixteen = u8x16::new(*sixteen);
-        Self {
-            at: is(sixteen, b'@').to_bitmask(),
-            slash: is(sixteen, b'/').to_bitmask(),
-            reference: is(sixteen, b'&').to_bitmask(),
-            separator: (is(sixteen, b'.') | is(sixteen, b'-')).to_bitmask(),
-            other: (is_within(sixteen, b'a', b'z') | is_within(sixteen, b'0', b'9')).to_bitmask(),
-        }
-    }
-}
-
-#[inline(never)]
-fn domain_of_long(text: &[u8], length: usize) -> Option<Range<usize>> {
     let marks = |part| is(part, b'@') | is(part, b'/') | is(part, b'&');
     let bare = run_length(text, marks).min(length);
     let start = match text.get(bare)? {
