@@ -29,9 +29,6 @@ pub const BATCH: usize = 64 << 10;
 const WRITTEN: usize = BATCH + (16 << 10);
 /// With less room than this a fresh block is taken for reading: one TLS record always fits.
 const LEAST_ROOM: usize = 16 << 10;
-/// A write buffer that grew beyond this is given back when its connection has nothing to say, since
-/// most connections are idle.
-const KEPT_WHILE_IDLE: usize = 4 << 10;
 
 /// The reading half.
 pub struct Reader {
@@ -192,9 +189,8 @@ pub async fn pump<S: Source>(mut writer: Writer, source: Rc<RefCell<S>>, wake: R
         if source.borrow().is_closed() {
             return writer.shutdown().await;
         }
-        if out.capacity() > KEPT_WHILE_IDLE {
-            out = BytesMut::new();
-        }
+        // Most connections are idle.
+        out = BytesMut::new();
         wake.notified().await;
     }
 }
