@@ -247,22 +247,16 @@ impl<O: Clone> Mux<O> {
         let Again { bytes, seq, retried } = stanza;
         let since = self.oldest(slot).map_or(now, |oldest| oldest.min(now));
         let parcel = Parcel { bytes, origin, since, retried, seq, written: true };
-        match broken::has(Fault::AgainGoesLast) {
-            false => self.put(slot, parcel),
-            true => self.put_at(slot, usize::MAX, parcel),
-        }
+        self.put(slot, parcel);
     }
 
     /// Puts a stanza where its `seq` says.
     fn put(&mut self, slot: Slot, parcel: Parcel<O>) {
-        let place = self.queue(slot).parcels.partition_point(|before| before.seq < parcel.seq);
-        self.put_at(slot, place, parcel);
-    }
-
-    fn put_at(&mut self, slot: Slot, place: usize, parcel: Parcel<O>) {
         let cost = parcel.cost();
         let parcels = &mut self.queue(slot).parcels;
-        parcels.insert(place.min(parcels.len()), parcel.into());
+        let place = parcels.partition_point(|before| before.seq < parcel.seq);
+        let place = if broken::has(Fault::AgainGoesLast) { parcels.len() } else { place };
+        parcels.insert(place, parcel.into());
         self.grown(slot, cost);
     }
 
