@@ -47,6 +47,7 @@ use crate::{Attach, Config, Gauge, Shared};
 use dialling::Established;
 use jabberd2::Protocol;
 use queue::{OutQueue, Waiting};
+use routing::KnownRoutes;
 use servers::Servers;
 use takeover::Candidate;
 use unread::Unread;
@@ -82,6 +83,7 @@ pub struct LocalLink {
     returned: usize,
     /// The server has answered a ping, on this link or an earlier one.
     answers_pings: bool,
+    known: KnownRoutes,
     via_router: HashMap<Pair, u64>,
     batches: u64,
     stanzas_in: u64,
@@ -139,6 +141,7 @@ impl LocalLink {
             waiting_bytes: 0,
             returned: 0,
             answers_pings: false,
+            known: KnownRoutes::default(),
             via_router: HashMap::new(),
             batches: 0,
             stanzas_in: 0,

@@ -131,7 +131,7 @@ impl LocalLink {
     fn route(&mut self, stanza: &Stanza<'_>, forwarded: &[u8], outgoing: &mut Outgoing) {
         self.stanzas_in += 1;
         let domains = (stanza.from_domain(), stanza.to_domain());
-        route(&self.shared, &mut self.via_router, self.batches + 1, outgoing, domains, forwarded);
+        route(&self.shared, (&mut self.known, &mut self.via_router), self.batches + 1, outgoing, domains, forwarded);
     }
 
     /// The server counts what it sends, and what is not acknowledged it sends again on its next link.

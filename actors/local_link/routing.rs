@@ -9,6 +9,7 @@ use heteronym_proto::hosted::Entry;
 use heteronym_proto::limits::LOCAL_QUEUE_BYTES;
 use heteronym_proto::mux::Slot;
 use heteronym_proto::pair::Pair;
+use heteronym_proto::remembered::Remembered;
 use heteronym_proto::routes::Route;
 use heteronym_proto::stanza_error::Condition;
 use heteronym_proto::traffic::Traffic;
@@ -117,25 +118,45 @@ pub(super) struct Outgoing {
     pub(super) answers: Vec<Bytes>,
     /// Bytes that a batch is given room for.
     pub(super) room: usize,
-    pub(super) last: Option<Last>,
 }
 
-/// The pair whose stanza went to a link last: many come one behind the other.
-pub(super) struct Last {
-    local: String,
-    remote: String,
-    /// Its place among the links.
-    link: usize,
-    slot: Slot,
+/// Routes to links that were found, as long as nothing of the route table is changed or removed.
+#[derive(Default)]
+pub(super) struct KnownRoutes {
+    /// A link's place below, and the pair's there.
+    places: Remembered<(usize, Slot)>,
+    links: Vec<Arc<LinkHandle>>,
+    /// Of the route table, up to now.
+    changes: u64,
+}
+
+impl KnownRoutes {
+    fn find(&mut self, shared: &Shared, pair: (&str, &str)) -> Option<(&Arc<LinkHandle>, Slot)> {
+        let changes = shared.routes.changes();
+        if changes != self.changes {
+            self.places.forget();
+            self.links.clear();
+            self.changes = changes;
+        }
+        let (link, slot) = self.places.find(pair)?;
+        Some((self.links.get(link)?, slot))
+    }
+
+    fn remember(&mut self, pair: &Pair, link: &Arc<LinkHandle>, slot: Slot) {
+        let known = self.links.iter().position(|other| other == link);
+        let at = known.unwrap_or_else(|| {
+            self.links.push(Arc::clone(link));
+            self.links.len() - 1
+        });
+        self.places.remember(pair, (at, slot));
+    }
 }
 
 impl Outgoing {
     /// Whether the route leads anywhere but to the Router.
     fn by_route(&mut self, pair: &Pair, route: &Route<LinkHandle, ClassicHandle>, stanza: &[u8]) -> bool {
         match route {
-            Route::Link { link, slot } => {
-                self.by_link((pair.local.as_str(), pair.remote.as_str()), link, *slot, stanza);
-            }
+            Route::Link { link, slot } => self.by_link(link, *slot, stanza),
             Route::Classic { stream } => self.by_classic(stream, pair, stanza),
             Route::Local(inside) => {
                 inside.stanzas.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -146,23 +167,8 @@ impl Outgoing {
         true
     }
 
-    fn by_link(&mut self, (local, remote): (&str, &str), link: &Arc<LinkHandle>, slot: Slot, stanza: &[u8]) {
-        let at = push_for(&mut self.links, link, (slot, stanza), self.room);
-        let last = self.last.get_or_insert_with(|| Last { local: String::new(), remote: String::new(), link: 0, slot });
-        last.local.clear();
-        last.local.push_str(local);
-        last.remote.clear();
-        last.remote.push_str(remote);
-        (last.link, last.slot) = (at, slot);
-    }
-
-    /// Takes a stanza of the same pair as the last one that went to a link; whether it is.
-    fn as_last(&mut self, (local, remote): (&str, &str), stanza: &[u8]) -> bool {
-        let Some(last) = self.last.as_ref().filter(|last| last.local == local && last.remote == remote) else {
-            return false;
-        };
-        self.links[last.link].1.push(last.slot, stanza);
-        true
+    fn by_link(&mut self, link: &Arc<LinkHandle>, slot: Slot, stanza: &[u8]) {
+        push_for(&mut self.links, link, (slot, stanza), self.room);
     }
 
     fn by_classic(&mut self, stream: &Arc<ClassicHandle>, pair: &Pair, stanza: &[u8]) {
@@ -178,7 +184,7 @@ impl Outgoing {
 /// that none overtakes another.
 pub(super) fn route(
     shared: &Shared,
-    via_router: &mut HashMap<Pair, u64>,
+    (known, via_router): (&mut KnownRoutes, &mut HashMap<Pair, u64>),
     batch: u64,
     outgoing: &mut Outgoing,
     (from, to): (&str, &str),
@@ -186,10 +192,16 @@ pub(super) fn route(
 ) {
     let key: &dyn heteronym_proto::pair::AsPair = &(from, to);
     let held = !via_router.is_empty() && via_router.contains_key(key);
-    if !held && outgoing.as_last((from, to), stanza) {
-        return;
+    if !held && let Some((link, slot)) = known.find(shared, (from, to)) {
+        return outgoing.by_link(link, slot, stanza);
     }
-    if !held && shared.routes.with(from, to, |pair, route| outgoing.by_route(pair, route, stanza)) == Some(true) {
+    let by_route = |pair: &Pair, route: &_| {
+        if let Route::Link { link, slot } = route {
+            known.remember(pair, link, *slot);
+        }
+        outgoing.by_route(pair, route, stanza)
+    };
+    if !held && shared.routes.with(from, to, by_route) == Some(true) {
         return;
     }
     let parsed = (heteronym_proto::name::Name::parse(from), heteronym_proto::name::Name::parse(to));

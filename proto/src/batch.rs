@@ -102,21 +102,19 @@ impl<T: Copy, B: AsRef<[u8]>> FromIterator<(T, B)> for Batch<T> {
     }
 }
 
-/// Adds a stanza to the batch for `key`, which is made, with room for so many bytes, where there is none; the
-/// batch's place.
+/// Adds a stanza to the batch for `key`, which is made, with room for so many bytes, where there is none.
 pub fn push_for<K: Clone + PartialEq, T: Copy>(
     batches: &mut Vec<(K, Batch<T>)>,
     key: &K,
     (mark, stanza): (T, &[u8]),
     room: usize,
-) -> usize {
+) {
     let known = batches.iter().position(|(other, _)| other == key);
     let at = known.unwrap_or_else(|| {
         batches.push((key.clone(), Batch::with_capacity(room.max(stanza.len()))));
         batches.len() - 1
     });
     batches[at].1.push(mark, stanza);
-    at
 }
 
 #[cfg(test)]

@@ -43,6 +43,7 @@ pub mod pairs;
 pub mod pins;
 pub mod refusal;
 pub mod registry;
+pub mod remembered;
 pub mod routes;
 mod rows;
 pub mod sent;

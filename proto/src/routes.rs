@@ -11,7 +11,7 @@ use crate::hosted;
 use crate::mux::Slot;
 use crate::pair::{AsPair, Pair};
 
-use shard::Shard;
+use shard::{Insertion, Shard};
 
 /// Where a pair's stanzas go. `D` reaches a host stream, `C` a classic one. As there are as many as pairs, it is small,
 /// and all pairs of a stream share what reaches it.
@@ -66,6 +66,8 @@ pub struct Routes<D, C> {
 #[derive(Debug)]
 struct Table<V> {
     shards: [Locked<V>; SHARDS],
+    /// How often something that was there was changed or removed.
+    changes: AtomicU64,
     /// Strangers choose names.
     hasher: RandomState,
 }
@@ -86,7 +88,7 @@ impl<D, C> Clone for Routes<D, C> {
 impl<D, C> Default for Routes<D, C> {
     fn default() -> Self {
         let shards = std::array::from_fn(|_| Locked(RwLock::default()));
-        Self { table: Arc::new(Table { shards, hasher: RandomState::new() }) }
+        Self { table: Arc::new(Table { shards, changes: AtomicU64::new(0), hasher: RandomState::new() }) }
     }
 }
 
@@ -110,6 +112,16 @@ impl<V> Table<V> {
         let hash = self.hasher.hash_one(pair);
         self.shard(hash).read().get(hash, pair).map(|(pair, value)| look(pair, value))
     }
+
+    /// Writes to a shard. What was changed there is told before anybody can see it.
+    fn write<T>(&self, shard: &Locked<V>, write: impl FnOnce(&mut Shard<V>) -> (T, bool)) -> T {
+        let mut shard = shard.write();
+        let (result, changed) = write(&mut shard);
+        if changed {
+            self.changes.fetch_add(1, Ordering::Release);
+        }
+        result
+    }
 }
 
 impl<D, C> Routes<D, C> {
@@ -117,6 +129,12 @@ impl<D, C> Routes<D, C> {
     /// route waits meanwhile, and `look` may not ask for one.
     pub fn with<T>(&self, local: &str, remote: &str, look: impl FnOnce(&Pair, &Route<D, C>) -> T) -> Option<T> {
         self.table.with(&(local, remote), look)
+    }
+
+    /// How often a route was changed or removed that was there: while it is the same, whatever was found stays true.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.table.changes.load(Ordering::Acquire)
     }
 
     /// Where the stanzas of a pair go.
@@ -135,19 +153,24 @@ impl<D, C> Routes<D, C> {
     pub fn insert_unless(&self, pair: Pair, route: Route<D, C>, keeps: impl FnOnce(&Route<D, C>) -> bool) -> bool {
         let Table { hasher, .. } = &*self.table;
         let hash = hasher.hash_one(&pair);
-        self.table.shard(hash).write().insert_unless(hasher, hash, (pair, route), keeps)
+        self.table.write(self.table.shard(hash), |shard| {
+            let insertion = shard.insert_unless(hasher, hash, (pair, route), keeps);
+            (insertion != Insertion::Refused, insertion == Insertion::Replaced)
+        })
     }
 
     /// Removes a pair's route if `obsolete` says that it is the one meant.
     pub fn remove_if(&self, pair: &Pair, obsolete: impl Fn(&Route<D, C>) -> bool) {
         let Table { hasher, .. } = &*self.table;
         let hash = hasher.hash_one(pair);
-        self.table.shard(hash).write().remove_if(hasher, hash, pair, obsolete);
+        self.table.write(self.table.shard(hash), |shard| ((), shard.remove_if(hasher, hash, pair, obsolete)));
     }
 
     /// Removes every route that `obsolete` names.
     pub fn remove_all(&self, obsolete: impl Fn(&Pair, &Route<D, C>) -> bool) {
-        self.table.shards.iter().for_each(|shard| shard.write().remove_all(&self.table.hasher, &obsolete));
+        for shard in &self.table.shards {
+            self.table.write(shard, |shard| ((), shard.remove_all(&self.table.hasher, &obsolete)));
+        }
     }
 
     /// Pairs whose both domains are ours, with the stanzas that went this way.
@@ -165,6 +188,28 @@ impl<D, C> Routes<D, C> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_was_there_and_is_no_more_is_a_change() {
+        let pair = |n: usize| Pair {
+            local: crate::name::Name::parse("a.lit").unwrap(),
+            remote: crate::name::Name::parse(&format!("b{n}.lit")).unwrap(),
+        };
+        let route = |slot| Route::<(), ()>::Link { link: Arc::default(), slot };
+        let routes = Routes::default();
+        (0..100).for_each(|n| routes.insert(pair(n), route(1)));
+        routes.insert_unless(pair(7), route(2), |_| true);
+        routes.remove_if(&pair(7), |_| false);
+        routes.remove_if(&pair(100), |_| true);
+        routes.remove_all(|_, _| false);
+        assert_eq!(routes.changes(), 0);
+        routes.insert(pair(7), route(2));
+        assert_eq!(routes.changes(), 1);
+        routes.remove_if(&pair(7), |_| true);
+        assert_eq!(routes.changes(), 2);
+        routes.remove_all(|other, _| *other == pair(8));
+        assert_eq!(routes.changes(), 3);
+    }
 
     #[test]
     fn a_route_is_small() {

@@ -35,7 +35,7 @@ impl HostStream {
             self.questions = Budget::new(config.limits.activations_per_second, now.instant);
         }
         self.config = config;
-        self.incoming.last = None;
+        self.incoming.places.forget();
         let slots: Vec<Slot> = self.pairs.iter().map(|(slot, _)| slot).collect();
         for slot in slots {
             if self.allows(&self.pairs.get(slot).pair) {

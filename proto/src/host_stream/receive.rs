@@ -15,6 +15,7 @@ use crate::hosted::Entry;
 use crate::limits::{CONTROL_BYTES, WAITING_PINGS};
 use crate::mux::Slot;
 use crate::now::Now;
+use crate::remembered::Remembered;
 use crate::sent::Sent;
 use crate::stanza::{self, Kind, NotAStanza, Stanza, Stanzas};
 use crate::stream_error::{Condition, StreamError};
@@ -27,8 +28,8 @@ pub(super) struct Incoming {
     pub(super) traffic: Traffic,
     /// What they look like.
     shapes: Shapes,
-    /// Where the last one went: many come one behind the other.
-    pub(super) last: Option<(Slot, Entry)>,
+    /// Where they went: their pair's slot, and the server of ours.
+    pub(super) places: Remembered<(Slot, Entry)>,
 }
 
 impl HostStream {
@@ -152,12 +153,12 @@ impl HostStream {
 
     /// The pair's slot, and which of our servers has its domain.
     fn way_in(&mut self, pair: (&str, &str)) -> Option<(Slot, Entry)> {
-        let is_last = |(slot, _): &(Slot, Entry)| self.pairs.get(*slot).pair.is(&pair);
-        if let last @ Some(_) = self.incoming.last.filter(is_last) {
-            return last;
-        }
-        self.incoming.last = self.pairs.find(&pair).zip(self.config.hosted.entry(pair.0));
-        self.incoming.last
+        let remembered = self.incoming.places.find(pair);
+        remembered.or_else(|| {
+            let place = self.pairs.find(&pair).zip(self.config.hosted.entry(pair.0))?;
+            self.incoming.places.remember(&self.pairs.get(place.0).pair, place);
+            Some(place)
+        })
     }
 
     /// Whether it answers a probe of ours. A host's name may be a domain as well: then the pair of

@@ -47,7 +47,7 @@ impl HostStream {
             self.unproven.push_back(slot);
             if gives_way {
                 self.pairs.replace(slot, pair);
-                self.incoming.last = None;
+                self.incoming.places.forget();
                 return Some(slot);
             }
         }
