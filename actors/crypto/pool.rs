@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use std::{io, thread};
 
 use heteronym_proto::fair_queue::{Bounds, FairQueue};
@@ -13,6 +14,7 @@ use tokio::sync::oneshot;
 use tracing::error;
 
 use crate::listener::network;
+use crate::now;
 
 /// On whose account an operation goes: a peer that we know, or one that is still to show who it is.
 ///
@@ -45,8 +47,15 @@ pub enum Unperformed {
     Broken,
 }
 
-/// Performs one operation with what the pool knows.
-type Operation<C> = Box<dyn FnOnce(&C) + Send>;
+/// Performs one operation with what the pool knows; nothing, where nobody waits for it any more.
+type Operation<C> = Box<dyn FnOnce(&C) -> Option<Told> + Send>;
+
+/// Tells whoever waits for an operation what came of it.
+type Told = Box<dyn FnOnce() + Send>;
+
+/// While more operations wait, results of so long are told together: whoever waits for them is on another thread,
+/// which is woken once.
+const TOGETHER: Duration = Duration::from_millis(4);
 
 /// See the module. `C` is what the operations work with. The threads end with the last clone.
 pub(super) struct Pool<C>(Arc<Handle<C>>);
@@ -107,10 +116,9 @@ impl<C: Send + Sync + 'static> Pool<C> {
     {
         let (told, result) = oneshot::channel();
         let operation = move |context: &C| {
-            if !told.is_closed() {
-                // Whoever asked may have gone meanwhile.
-                let _ = told.send(operation(context));
-            }
+            let result = (!told.is_closed()).then(|| operation(context))?;
+            // Whoever asked may have gone meanwhile.
+            Some(Box::new(move || _ = told.send(result)) as Told)
         };
         let pushed = self.0.0.state().queue.push(asker, bytes, Box::new(operation));
         self.0.0.work.notify_one();
@@ -133,23 +141,39 @@ impl<C> Shared<C> {
 
     /// A thread's life. A panic ends the operation only.
     fn work(&self) {
-        while let Some(operation) = self.next() {
-            if catch_unwind(AssertUnwindSafe(|| operation(&self.context))).is_err() {
-                error!("a crypto operation panicked; the panic is logged above");
+        let mut told = Vec::new();
+        let mut since = now().instant;
+        while let Some(operation) = self.next(&mut told) {
+            if told.is_empty() {
+                since = now().instant;
+            }
+            match catch_unwind(AssertUnwindSafe(|| operation(&self.context))) {
+                Ok(result) => told.extend(result),
+                Err(_) => error!("a crypto operation panicked; the panic is logged above"),
+            }
+            if now().instant - since >= TOGETHER {
+                told.drain(..).for_each(|tell| tell());
             }
         }
     }
 
-    fn next(&self) -> Option<Operation<C>> {
+    /// The next operation. Before it is waited for, results are told.
+    fn next(&self, told: &mut Vec<Told>) -> Option<Operation<C>> {
         let mut state = self.state();
         loop {
             if state.ended {
                 return None;
             }
-            match state.queue.pop() {
-                Some(operation) => return Some(operation),
-                None => state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner),
+            if let next @ Some(_) = state.queue.pop() {
+                return next;
             }
+            if told.is_empty() {
+                state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            drop(state);
+            told.drain(..).for_each(|tell| tell());
+            state = self.state();
         }
     }
 }
@@ -217,6 +241,20 @@ mod tests {
         for done in flood {
             assert_eq!(done.await, Ok(()));
         }
+    }
+
+    /// Whatever waits behind it: here, what ends only once the result has been told.
+    #[actix_rt::test]
+    async fn a_result_that_took_its_time_is_told_at_once() {
+        let (pool, _, hold) = held();
+        let slow = pool.perform(&host("a.isp"), 0, |_| thread::sleep(2 * TOGETHER));
+        let (tell, told) = mpsc::channel::<()>();
+        let behind = pool.perform(&host("a.isp"), 0, move |_| told.recv().is_err());
+        drop(hold);
+        let slow = actix_rt::time::timeout(Duration::from_secs(60), slow).await;
+        assert_eq!(slow, Ok(Ok(())), "it waits for what is behind it");
+        drop(tell);
+        assert_eq!(behind.await, Ok(true));
     }
 
     #[actix_rt::test]
