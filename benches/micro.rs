@@ -20,6 +20,7 @@ use heteronym_proto::framer::{Frame, Framer};
 use heteronym_proto::mux::Mux;
 use heteronym_proto::name::Name;
 use heteronym_proto::pair::Pair;
+use heteronym_proto::remembered::Remembered;
 use heteronym_proto::routes::{Route, Routes};
 use heteronym_proto::stanza::Stanzas;
 
@@ -119,6 +120,22 @@ fn route(bencher: Bencher<'_, '_>, pairs: usize) {
     bencher.bench_local(|| {
         let (local, remote) = next.next().expect("a cycle");
         assert!(routes.with(local, remote, |_, route| matches!(route, Route::Link { .. })) == Some(true));
+    });
+}
+
+/// One of many pairs whose stanzas went by before; each of their domains has as many pairs as there are domains.
+#[divan::bench(args = [1, 64, 10_000])]
+fn remembered(bencher: Bencher<'_, '_>, pairs: usize) {
+    let (mut remembered, side) = (Remembered::default(), pairs.isqrt());
+    let domains: Vec<_> =
+        (0..pairs).map(|n| (format!("d{}.saramago.lit", n / side), format!("d{}.pessoa.lit", n % side))).collect();
+    for (slot, (local, remote)) in (0_u32..).zip(&domains) {
+        remembered.remember(&Pair { local: name(local), remote: name(remote) }, slot);
+    }
+    let mut next = domains.iter().cycle();
+    bencher.bench_local(|| {
+        let (local, remote) = next.next().expect("a cycle");
+        assert!(remembered.find((local, remote)).is_some());
     });
 }
 
