@@ -13,14 +13,6 @@ pub(super) struct Shard<V> {
     entries: Rows<(Pair, V)>,
 }
 
-/// What became of a value that was to be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Insertion {
-    New,
-    Replaced,
-    Refused,
-}
-
 impl<V> Default for Shard<V> {
     fn default() -> Self {
         Self { index: HashTable::new(), entries: Rows::default() }
@@ -36,47 +28,39 @@ impl<V> Shard<V> {
         self.place(hash, pair).map(|place| &self.entries[place])
     }
 
-    /// Writes a value unless there is one that `keeps` its place.
+    /// Writes a value unless there is one that `keeps` its place; whether it was written.
     pub(super) fn insert_unless(
         &mut self,
         hasher: &RandomState,
         hash: u64,
         (pair, value): (Pair, V),
         keeps: impl FnOnce(&V) -> bool,
-    ) -> Insertion {
+    ) -> bool {
         if let Some(place) = self.place(hash, &pair) {
             let before = &mut self.entries[place].1;
-            if keeps(before) {
-                return Insertion::Refused;
+            let keeps = keeps(before);
+            if !keeps {
+                *before = value;
             }
-            *before = value;
-            return Insertion::Replaced;
+            return !keeps;
         }
         let place = u32::try_from(self.entries.len()).expect("a shard has fewer than 2^32 routes");
         self.entries.push((pair, value));
         let entries = &self.entries;
         self.index.insert_unique(hash, place, |place| hasher.hash_one(&entries[*place].0));
-        Insertion::New
+        true
     }
 
-    /// Removes a pair's value if `obsolete` says that it is the one meant; whether it was.
-    pub(super) fn remove_if(
-        &mut self,
-        hasher: &RandomState,
-        hash: u64,
-        pair: &Pair,
-        obsolete: impl Fn(&V) -> bool,
-    ) -> bool {
-        let place = self.place(hash, pair).filter(|place| obsolete(&self.entries[*place].1));
-        if let Some(place) = place {
+    /// Removes a pair's value if `obsolete` says that it is the one meant.
+    pub(super) fn remove_if(&mut self, hasher: &RandomState, hash: u64, pair: &Pair, obsolete: impl Fn(&V) -> bool) {
+        let place = self.place(hash, pair);
+        if let Some(place) = place.filter(|place| obsolete(&self.entries[*place].1)) {
             self.remove(hasher, hash, place);
         }
-        place.is_some()
     }
 
-    /// Removes every value that `obsolete` names; whether there was any.
-    pub(super) fn remove_all(&mut self, hasher: &RandomState, obsolete: impl Fn(&Pair, &V) -> bool) -> bool {
-        let before = self.entries.len();
+    /// Removes every value that `obsolete` names.
+    pub(super) fn remove_all(&mut self, hasher: &RandomState, obsolete: impl Fn(&Pair, &V) -> bool) {
         let mut place = 0;
         while (place as usize) < self.entries.len() {
             let (pair, value) = &self.entries[place];
@@ -86,7 +70,6 @@ impl<V> Shard<V> {
                 place += 1;
             }
         }
-        self.entries.len() < before
     }
 
     /// The last entry takes the place of the one that goes.
@@ -129,13 +112,8 @@ mod tests {
             if random.u32(0..5) < 3 {
                 let keeps = random.bool();
                 let written = shard.insert_unless(&hasher, hasher.hash_one(&pair), (pair.clone(), step), |_| keeps);
-                let expected = match (map.contains_key(&pair), keeps) {
-                    (false, _) => Insertion::New,
-                    (true, false) => Insertion::Replaced,
-                    (true, true) => Insertion::Refused,
-                };
-                assert_eq!(written, expected);
-                if written != Insertion::Refused {
+                assert_eq!(written, !(keeps && map.contains_key(&pair)));
+                if written {
                     map.insert(pair, step);
                 }
             } else {
