@@ -53,8 +53,8 @@ type Operation<C> = Box<dyn FnOnce(&C) -> Option<Told> + Send>;
 /// Tells whoever waits for an operation what came of it.
 type Told = Box<dyn FnOnce() + Send>;
 
-/// While more operations wait, results of so long are told together: whoever waits for them is on another thread,
-/// which is woken once.
+/// While more operations of the same asker wait, results of so long are told together: whoever waits for them is on
+/// another thread, which is woken once.
 const TOGETHER: Duration = Duration::from_millis(4);
 
 /// See the module. `C` is what the operations work with. The threads end with the last clone.
@@ -143,39 +143,46 @@ impl<C> Shared<C> {
     fn work(&self) {
         let mut told = Vec::new();
         let mut since = now().instant;
-        while let Some(operation) = self.next(&mut told) {
+        while let Some((operation, more)) = self.next(&mut told) {
             if told.is_empty() {
                 since = now().instant;
             }
-            match catch_unwind(AssertUnwindSafe(|| operation(&self.context))) {
-                Ok(result) => told.extend(result),
-                Err(_) => error!("a crypto operation panicked; the panic is logged above"),
-            }
-            if now().instant - since >= TOGETHER {
-                told.drain(..).for_each(|tell| tell());
+            told.extend(unless_it_panics(|| operation(&self.context)).flatten());
+            if !more || now().instant - since >= TOGETHER {
+                tell(&mut told);
             }
         }
+        tell(&mut told);
     }
 
-    /// The next operation. Before it is waited for, results are told.
-    fn next(&self, told: &mut Vec<Told>) -> Option<Operation<C>> {
+    /// The next operation, and whether more of its asker's wait. Before it is waited for, results are told.
+    fn next(&self, told: &mut Vec<Told>) -> Option<(Operation<C>, bool)> {
         let mut state = self.state();
-        loop {
-            if state.ended {
-                return None;
-            }
+        while !state.ended {
             if let next @ Some(_) = state.queue.pop() {
                 return next;
             }
             if told.is_empty() {
                 state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
-                continue;
+            } else {
+                drop(state);
+                tell(told);
+                state = self.state();
             }
-            drop(state);
-            told.drain(..).for_each(|tell| tell());
-            state = self.state();
         }
+        None
     }
+}
+
+fn tell(told: &mut Vec<Told>) {
+    for tell in told.drain(..) {
+        unless_it_panics(tell);
+    }
+}
+
+fn unless_it_panics<T>(call: impl FnOnce() -> T) -> Option<T> {
+    let result = catch_unwind(AssertUnwindSafe(call));
+    result.inspect_err(|_| error!("a crypto operation panicked; the panic is logged above")).ok()
 }
 
 #[cfg(test)]
@@ -243,16 +250,18 @@ mod tests {
         }
     }
 
-    /// Whatever waits behind it: here, what ends only once the result has been told.
+    /// Whatever waits behind them: here, what ends only once they have been told.
     #[actix_rt::test]
-    async fn a_result_that_took_its_time_is_told_at_once() {
+    async fn an_askers_last_result_is_told_at_once_and_one_that_took_its_time() {
         let (pool, _, hold) = held();
-        let slow = pool.perform(&host("a.isp"), 0, |_| thread::sleep(2 * TOGETHER));
+        let slow = pool.perform(&host("flood.isp"), 0, |_| thread::sleep(2 * TOGETHER));
+        let last = pool.perform(&host("other.isp"), 0, |_| ());
         let (tell, told) = mpsc::channel::<()>();
-        let behind = pool.perform(&host("a.isp"), 0, move |_| told.recv().is_err());
+        let behind = pool.perform(&host("flood.isp"), 0, move |_| told.recv().is_err());
         drop(hold);
-        let slow = actix_rt::time::timeout(Duration::from_secs(60), slow).await;
-        assert_eq!(slow, Ok(Ok(())), "it waits for what is behind it");
+        let both = async { (slow.await, last.await) };
+        let both = actix_rt::time::timeout(Duration::from_secs(60), both).await;
+        assert_eq!(both, Ok((Ok(()), Ok(()))), "they wait for what is behind them");
         drop(tell);
         assert_eq!(behind.await, Ok(true));
     }

@@ -72,8 +72,8 @@ impl<K: Clone + Eq + Hash, T> FairQueue<K, T> {
         Ok(())
     }
 
-    /// The question whose turn it is.
-    pub fn pop(&mut self) -> Option<T> {
+    /// The question whose turn it is, and whether more of its asker's wait.
+    pub fn pop(&mut self) -> Option<(T, bool)> {
         let ((round, _), asker) = self.turns.pop_first()?;
         if round > self.round {
             self.round = round;
@@ -85,10 +85,11 @@ impl<K: Clone + Eq + Hash, T> FairQueue<K, T> {
         of_asker.bytes -= bytes;
         of_asker.next = round + 1;
         self.waiting -= 1;
-        if !of_asker.waiting.is_empty() {
+        let more = !of_asker.waiting.is_empty();
+        if more {
             self.enter(round + 1, asker);
         }
-        Some(question)
+        Some((question, more))
     }
 
     fn enter(&mut self, round: u64, asker: K) {
@@ -116,7 +117,7 @@ mod tests {
     }
 
     fn drain(queue: &mut FairQueue<&'static str, &'static str>) -> String {
-        std::iter::from_fn(|| queue.pop()).collect()
+        std::iter::from_fn(|| queue.pop()).map(|(asker, _)| asker).collect()
     }
 
     #[test]
@@ -133,11 +134,11 @@ mod tests {
     fn who_asks_one_by_one_waits_for_one_of_a_flood_each_time() {
         let mut queue = queue();
         push(&mut queue, "a", 1000);
-        assert_eq!(queue.pop(), Some("a"));
+        assert_eq!(queue.pop(), Some(("a", true)));
         for _ in 0..100 {
             push(&mut queue, "b", 1);
-            assert_eq!(queue.pop(), Some("b"));
-            assert_eq!(queue.pop(), Some("a"));
+            assert_eq!(queue.pop(), Some(("b", false)));
+            assert_eq!(queue.pop(), Some(("a", true)));
         }
     }
 
@@ -148,7 +149,7 @@ mod tests {
         let mut served = HashMap::from([("a", 0), ("b", 0), ("c", 0)]);
         push(&mut queue, "b", 1);
         for _ in 0..90 {
-            let asker = queue.pop().unwrap();
+            let (asker, _) = queue.pop().unwrap();
             *served.entry(asker).or_default() += 1;
             // Two who take care that one of them always comes anew.
             match asker {
@@ -170,7 +171,7 @@ mod tests {
         assert_eq!(queue.waiting(), 1002);
         assert_eq!(drain(&mut queue).len(), 1002);
         push(&mut queue, "a", 1);
-        assert_eq!(queue.pop(), Some("a"));
+        assert_eq!(queue.pop(), Some(("a", false)));
         assert_eq!((queue.askers.len(), queue.turns.len(), queue.waiting()), (1, 0, 0), "the last one only");
     }
 }
