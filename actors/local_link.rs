@@ -37,17 +37,18 @@ use heteronym_proto::framer::Framer;
 use heteronym_proto::hosted::Entry;
 use heteronym_proto::local_stream::LocalStream;
 use heteronym_proto::pair::Pair;
+use heteronym_proto::routes::KnownRoutes;
 use heteronym_proto::stream_error::{StreamError, farewell};
 use tokio::sync::Notify;
 use tracing::info;
 
+use crate::host_connection::LinkHandle;
 use crate::router::{LocalBroke, Router};
 use crate::shell::{Gate, reading};
 use crate::{Attach, Config, Gauge, Shared};
 use dialling::Established;
 use jabberd2::Protocol;
 use queue::{OutQueue, Waiting};
-use routing::KnownRoutes;
 use servers::Servers;
 use takeover::Candidate;
 use unread::Unread;
@@ -83,7 +84,7 @@ pub struct LocalLink {
     returned: usize,
     /// The server has answered a ping, on this link or an earlier one.
     answers_pings: bool,
-    known: KnownRoutes,
+    known: KnownRoutes<LinkHandle>,
     via_router: HashMap<Pair, u64>,
     batches: u64,
     stanzas_in: u64,

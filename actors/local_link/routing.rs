@@ -9,8 +9,7 @@ use heteronym_proto::hosted::Entry;
 use heteronym_proto::limits::LOCAL_QUEUE_BYTES;
 use heteronym_proto::mux::Slot;
 use heteronym_proto::pair::Pair;
-use heteronym_proto::remembered::Remembered;
-use heteronym_proto::routes::Route;
+use heteronym_proto::routes::{KnownRoutes, Route};
 use heteronym_proto::stanza_error::Condition;
 use heteronym_proto::traffic::Traffic;
 use tracing::warn;
@@ -120,38 +119,6 @@ pub(super) struct Outgoing {
     pub(super) room: usize,
 }
 
-/// Routes to links that were found, as long as nothing of the route table is changed or removed.
-#[derive(Default)]
-pub(super) struct KnownRoutes {
-    /// A link's place below, and the pair's there.
-    places: Remembered<(usize, Slot)>,
-    links: Vec<Arc<LinkHandle>>,
-    /// Of the route table, up to now.
-    changes: u64,
-}
-
-impl KnownRoutes {
-    fn find(&mut self, shared: &Shared, pair: (&str, &str)) -> Option<(&Arc<LinkHandle>, Slot)> {
-        let changes = shared.routes.changes();
-        if changes != self.changes {
-            self.places.forget();
-            self.links.clear();
-            self.changes = changes;
-        }
-        let (link, slot) = self.places.find(pair)?;
-        Some((self.links.get(link)?, slot))
-    }
-
-    fn remember(&mut self, pair: &Pair, link: &Arc<LinkHandle>, slot: Slot) {
-        let known = self.links.iter().position(|other| other == link);
-        let at = known.unwrap_or_else(|| {
-            self.links.push(Arc::clone(link));
-            self.links.len() - 1
-        });
-        self.places.remember(pair, (at, slot));
-    }
-}
-
 impl Outgoing {
     /// Whether the route leads anywhere but to the Router.
     fn by_route(&mut self, pair: &Pair, route: &Route<LinkHandle, ClassicHandle>, stanza: &[u8]) -> bool {
@@ -184,7 +151,7 @@ impl Outgoing {
 /// that none overtakes another.
 pub(super) fn route(
     shared: &Shared,
-    (known, via_router): (&mut KnownRoutes, &mut HashMap<Pair, u64>),
+    (known, via_router): (&mut KnownRoutes<LinkHandle>, &mut HashMap<Pair, u64>),
     batch: u64,
     outgoing: &mut Outgoing,
     (from, to): (&str, &str),
@@ -192,16 +159,17 @@ pub(super) fn route(
 ) {
     let key: &dyn heteronym_proto::pair::AsPair = &(from, to);
     let held = !via_router.is_empty() && via_router.contains_key(key);
-    if !held && let Some((link, slot)) = known.find(shared, (from, to)) {
+    if !held && let Some((link, slot)) = known.find(&shared.routes, (from, to)) {
         return outgoing.by_link(link, slot, stanza);
     }
-    let by_route = |pair: &Pair, route: &_| {
+    let found = shared.routes.with(from, to, |pair, route| (pair.clone(), route.clone()));
+    if !held
+        && let Some((pair, route)) = found
+        && outgoing.by_route(&pair, &route, stanza)
+    {
         if let Route::Link { link, slot } = route {
-            known.remember(pair, link, *slot);
+            known.remember(&pair, link, slot);
         }
-        outgoing.by_route(pair, route, stanza)
-    };
-    if !held && shared.routes.with(from, to, by_route) == Some(true) {
         return;
     }
     let parsed = (heteronym_proto::name::Name::parse(from), heteronym_proto::name::Name::parse(to));

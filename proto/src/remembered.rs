@@ -9,8 +9,8 @@ use hashbrown::HashTable;
 use crate::name::Name;
 use crate::pair::Pair;
 
-/// So many pairs are remembered at most, and so many domains: what a table of 2^16 places holds before it grows.
-const PAIRS: usize = 7 << 13;
+/// So many pairs are remembered at most, and so many domains: what a table of 2^15 places holds before it grows.
+const PAIRS: usize = 7 << 12;
 
 /// See the module. Whoever has one forgets it where anything of it may have changed.
 #[derive(Debug)]
@@ -61,7 +61,9 @@ impl<T: Copy> Remembered<T> {
     /// Remembers where the stanzas of a pair go that was not found.
     pub fn remember(&mut self, pair: &Pair, to: T) {
         if self.places.len() == PAIRS || self.names.len() + 2 > PAIRS {
-            *self = Self::default();
+            self.forget();
+            self.names.clear();
+            self.numbers.clear();
         }
         let place = Place { local: self.number_for(&pair.local), remote: self.number_for(&pair.remote), to };
         let hash = |place: &Place<T>| self.hasher.hash_one((place.local, place.remote));
@@ -144,6 +146,7 @@ mod tests {
             assert_eq!(find(&mut remembered, &pair(n, n / 7)), Some(n));
         }
         remembered.forget();
+        assert_eq!(size_of::<Place<(u32, u32)>>(), 16);
         (0..PAIRS as u32).for_each(|n| remembered.remember(&pair(n % 256, n / 256), n));
         assert_eq!((remembered.places.len(), remembered.places.capacity()), (PAIRS, PAIRS));
         remembered.remember(&pair(0, 256), 1);

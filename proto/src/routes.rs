@@ -1,7 +1,9 @@
 //! The route table: where the stanzas of a pair go. Written on the control path, read per stanza.
 
+mod known;
 mod shard;
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -11,7 +13,8 @@ use crate::hosted;
 use crate::mux::Slot;
 use crate::pair::{AsPair, Pair};
 
-use shard::{Insertion, Shard};
+pub use known::KnownRoutes;
+use shard::Shard;
 
 /// Where a pair's stanzas go. `D` reaches a host stream, `C` a classic one. As there are as many as pairs, it is small,
 /// and all pairs of a stream share what reaches it.
@@ -66,7 +69,7 @@ pub struct Routes<D, C> {
 #[derive(Debug)]
 struct Table<V> {
     shards: [Locked<V>; SHARDS],
-    /// How often something that was there was changed or removed.
+    /// How often a route to a link was changed or removed.
     changes: AtomicU64,
     /// Strangers choose names.
     hasher: RandomState,
@@ -113,14 +116,32 @@ impl<V> Table<V> {
         self.shard(hash).read().get(hash, pair).map(|(pair, value)| look(pair, value))
     }
 
-    /// Writes to a shard. What was changed there is told before anybody can see it.
-    fn write<T>(&self, shard: &Locked<V>, write: impl FnOnce(&mut Shard<V>) -> (T, bool)) -> T {
-        let mut shard = shard.write();
-        let (result, changed) = write(&mut shard);
-        if changed {
+    /// Writes to a shard. `write` says whether a route to a link was there and is no more, which is told before anybody
+    /// can look again.
+    fn write(&self, shard: &Locked<V>, write: impl FnOnce(&mut Shard<V>, &Cell<bool>)) {
+        let (mut shard, changed) = (shard.write(), Cell::new(false));
+        write(&mut shard, &changed);
+        if changed.get() {
             self.changes.fetch_add(1, Ordering::Release);
         }
-        result
+    }
+}
+
+impl<D, C> Route<D, C> {
+    /// Whether stanzas go to a link by it.
+    fn is_link(&self) -> bool {
+        match self {
+            Self::Link { .. } => true,
+            Self::Classic { .. } | Self::Moving | Self::Local(_) => false,
+        }
+    }
+
+    /// Whether both lead to the same place on the same link.
+    fn is_same_link(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Link { link, slot }, Self::Link { link: of, slot: at }) => Arc::ptr_eq(link, of) && slot == at,
+            (Self::Link { .. } | Self::Classic { .. } | Self::Moving | Self::Local(_), _) => false,
+        }
     }
 }
 
@@ -131,7 +152,7 @@ impl<D, C> Routes<D, C> {
         self.table.with(&(local, remote), look)
     }
 
-    /// How often a route was changed or removed that was there: while it is the same, whatever was found stays true.
+    /// How often a route to a link was changed or removed: while it is the same, each that was found stays true.
     #[must_use]
     pub fn changes(&self) -> u64 {
         self.table.changes.load(Ordering::Acquire)
@@ -151,25 +172,35 @@ impl<D, C> Routes<D, C> {
     /// Writes a route unless there is one that `keeps` its place; whether it was written. The one that was
     /// there before is `keeps`' to look at.
     pub fn insert_unless(&self, pair: Pair, route: Route<D, C>, keeps: impl FnOnce(&Route<D, C>) -> bool) -> bool {
-        let Table { hasher, .. } = &*self.table;
+        let (hasher, mut written) = (&self.table.hasher, false);
         let hash = hasher.hash_one(&pair);
-        self.table.write(self.table.shard(hash), |shard| {
-            let insertion = shard.insert_unless(hasher, hash, (pair, route), keeps);
-            (insertion != Insertion::Refused, insertion == Insertion::Replaced)
-        })
+        self.table.write(self.table.shard(hash), |shard, changed| {
+            let new = route.clone();
+            let keeps = |before: &Route<D, C>| {
+                let keeps = keeps(before);
+                changed.set(!keeps && before.is_link() && !before.is_same_link(&new));
+                keeps
+            };
+            written = shard.insert_unless(hasher, hash, (pair, route), keeps);
+        });
+        written
     }
 
     /// Removes a pair's route if `obsolete` says that it is the one meant.
     pub fn remove_if(&self, pair: &Pair, obsolete: impl Fn(&Route<D, C>) -> bool) {
-        let Table { hasher, .. } = &*self.table;
+        let hasher = &self.table.hasher;
         let hash = hasher.hash_one(pair);
-        self.table.write(self.table.shard(hash), |shard| ((), shard.remove_if(hasher, hash, pair, obsolete)));
+        self.table.write(self.table.shard(hash), |shard, changed| {
+            shard.remove_if(hasher, hash, pair, |route| goes(route, obsolete(route), changed));
+        });
     }
 
     /// Removes every route that `obsolete` names.
     pub fn remove_all(&self, obsolete: impl Fn(&Pair, &Route<D, C>) -> bool) {
         for shard in &self.table.shards {
-            self.table.write(shard, |shard| ((), shard.remove_all(&self.table.hasher, &obsolete)));
+            self.table.write(shard, |shard, changed| {
+                shard.remove_all(&self.table.hasher, |pair, route| goes(route, obsolete(pair, route), changed));
+            });
         }
     }
 
@@ -185,30 +216,43 @@ impl<D, C> Routes<D, C> {
     }
 }
 
+/// Whether a route goes; noted, where it is one to a link.
+fn goes<D, C>(route: &Route<D, C>, goes: bool, changed: &Cell<bool>) -> bool {
+    changed.set(changed.get() || goes && route.is_link());
+    goes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn only_what_was_there_and_is_no_more_is_a_change() {
-        let pair = |n: usize| Pair {
-            local: crate::name::Name::parse("a.lit").unwrap(),
-            remote: crate::name::Name::parse(&format!("b{n}.lit")).unwrap(),
-        };
-        let route = |slot| Route::<(), ()>::Link { link: Arc::default(), slot };
-        let routes = Routes::default();
+    fn only_a_route_to_a_link_that_is_no_more_is_a_change() {
+        let name = |text: &str| crate::name::Name::parse(text).unwrap();
+        let pair = |n: usize| Pair { local: name("a.lit"), remote: name(&format!("b{n}.lit")) };
+        let (link, routes) = (Arc::new(()), Routes::<(), ()>::default());
+        let route = |slot| Route::Link { link: Arc::clone(&link), slot };
+        let elsewhere = || Route::Classic { stream: Arc::default() };
         (0..100).for_each(|n| routes.insert(pair(n), route(1)));
+        routes.insert(pair(7), route(1));
         routes.insert_unless(pair(7), route(2), |_| true);
+        (0..3).for_each(|_| routes.insert(pair(100), elsewhere()));
+        routes.insert(pair(100), Route::Moving);
         routes.remove_if(&pair(7), |_| false);
+        routes.remove_if(&pair(100), |_| true);
         routes.remove_if(&pair(100), |_| true);
         routes.remove_all(|_, _| false);
         assert_eq!(routes.changes(), 0);
         routes.insert(pair(7), route(2));
         assert_eq!(routes.changes(), 1);
-        routes.remove_if(&pair(7), |_| true);
+        routes.insert(pair(7), Route::Link { link: Arc::default(), slot: 2 });
         assert_eq!(routes.changes(), 2);
-        routes.remove_all(|other, _| *other == pair(8));
+        routes.insert(pair(7), elsewhere());
         assert_eq!(routes.changes(), 3);
+        routes.remove_if(&pair(8), |_| true);
+        assert_eq!(routes.changes(), 4);
+        routes.remove_all(|other, _| *other == pair(9) || *other == pair(7));
+        assert_eq!(routes.changes(), 5);
     }
 
     #[test]

@@ -63,6 +63,7 @@ impl HostStream {
         mux.set_limits(self.config.limits.pair_queue_bytes, self.config.limits.host_queue_bytes);
         mux.continue_for(&mut self.mux);
         (self.pairs, self.mux, self.unproven, self.sm.asleep) = (pairs, mux, unproven, asleep);
+        self.incoming.places.forget();
         self.sm.before = Some(counts);
         let paused = |(slot, record): (Slot, &crate::pairs::PairRecord)| Some((slot, record.pause()?.until));
         for (slot, until) in self.pairs.iter().filter_map(paused).collect::<Vec<_>>() {

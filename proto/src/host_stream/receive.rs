@@ -29,7 +29,7 @@ pub(super) struct Incoming {
     /// What they look like.
     shapes: Shapes,
     /// Where they went: their pair's slot, and the server of ours.
-    pub(super) places: Remembered<(Slot, Entry)>,
+    pub(super) places: Remembered<(Slot, u32)>,
 }
 
 impl HostStream {
@@ -153,12 +153,17 @@ impl HostStream {
 
     /// The pair's slot, and which of our servers has its domain.
     fn way_in(&mut self, pair: (&str, &str)) -> Option<(Slot, Entry)> {
-        let remembered = self.incoming.places.find(pair);
-        remembered.or_else(|| {
-            let place = self.pairs.find(&pair).zip(self.config.hosted.entry(pair.0))?;
-            self.incoming.places.remember(&self.pairs.get(place.0).pair, place);
-            Some(place)
-        })
+        if let Some((slot, entry)) = self.incoming.places.find(pair) {
+            debug_assert!(self.pairs.get(slot).pair.is(&pair), "what is remembered is true");
+            return Some((slot, entry as Entry));
+        }
+        let (slot, entry) = self.pairs.find(&pair).zip(self.config.hosted.entry(pair.0))?;
+        let record = self.pairs.get(slot);
+        // Of others, a peer may name as many as it likes.
+        if let (true, Ok(entry)) = (record.active.is_some(), entry.try_into()) {
+            self.incoming.places.remember(&record.pair, (slot, entry));
+        }
+        Some((slot, entry))
     }
 
     /// Whether it answers a probe of ours. A host's name may be a domain as well: then the pair of
