@@ -216,12 +216,13 @@ impl Run<'_> {
         let (mut sent, before) = (Vec::new(), out.len());
         let may_fill =
             self.choices.below(2) == 0 || self.mux.fill_express(&mut out, room, |express| add(express, &mut sent));
+        let express = sent.len();
         if may_fill {
             let room = room.saturating_sub(out.len() - before);
             self.mux.fill(&mut out, room, |slot, parcels| sent.extend(parcels.each().map(|parcel| (slot, parcel))));
         }
         assert!(out.starts_with(b"before"));
-        self.model.filled(&out[6..], &sent, room);
+        self.model.filled(&out[6..], &sent, express, room);
         self.written.append(&mut sent);
     }
 

@@ -181,22 +181,24 @@ impl Model {
         self.forget_turns();
     }
 
-    /// Takes what was written into `room`.
-    pub(super) fn filled(&mut self, out: &[u8], sent: &[(u32, Parcel<u64>)], room: usize) {
+    /// Takes what was written into `room`, the first so many stanzas of it as they came.
+    pub(super) fn filled(&mut self, out: &[u8], sent: &[(u32, Parcel<u64>)], express: usize, room: usize) {
         if matches!(self.end, End::Written) {
             assert!(out.is_empty() && sent.is_empty(), "nothing is written behind the end");
             return;
         }
         let (mut sent, mut controls) = (sent.iter(), std::mem::take(&mut self.control).into_iter());
         let (mut spent, mut rest, mut before) = (0, out, None);
+        let of_queues = sent.len() - express;
         while !rest.is_empty() {
             let token = take_token(&mut rest, sent.as_slice().first());
             if let Some(control) = controls.next() {
                 assert_eq!(token, control, "control elements go first");
             } else if token[0] == b's' {
+                let as_it_came = sent.len() > of_queues;
                 let (slot, parcel) = sent.next().expect("a stanza that was told of");
-                let stanza = self.sent(*slot, parcel, token);
-                let may = if stanza.joined { before == Some(slot) } else { spent < room || stanza.express };
+                let stanza = self.sent(*slot, parcel, token, as_it_came);
+                let may = if stanza.joined { before == Some(slot) } else { spent < room || as_it_came };
                 assert!(may, "there is no more room");
                 before = Some(slot);
             } else {
@@ -210,7 +212,7 @@ impl Model {
         assert!(spent >= room || !self.can_write(), "there was room for more: {self:?}");
     }
 
-    fn sent(&mut self, slot: u32, parcel: &Parcel<u64>, token: &[u8]) -> Stanza {
+    fn sent(&mut self, slot: u32, parcel: &Parcel<u64>, token: &[u8], as_it_came: bool) -> Stanza {
         assert!(!self.gated && matches!(self.end, End::Open | End::Behind(_)), "no stanza may go out");
         let waiting: Vec<usize> = (0..self.slots.len()).filter(|slot| self.slots[*slot].waits()).collect();
         let of = &mut self.slots[slot as usize];
@@ -218,7 +220,9 @@ impl Model {
         let stanza = of.queue.pop_front().expect("a stanza that waits");
         same(&stanza, parcel);
         assert_eq!(token, stanza.bytes);
-        if !stanza.express {
+        if as_it_came {
+            assert!(stanza.express, "only what came like this goes out like this");
+        } else {
             self.count_turns(slot as usize, token.len(), &waiting);
         }
         stanza
