@@ -180,16 +180,11 @@ pub fn free_port() -> io::Result<SocketAddr> {
     /// They begin at 32,768.
     const PORTS: u32 = 20_000;
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    let mut tried = Err(io::ErrorKind::AddrInUse.into());
-    for _ in 0..PORTS {
+    let given_out = (0..PORTS).find_map(|_| {
         let n = std::process::id().wrapping_mul(64).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
-        let port = u16::try_from(12_000 + n % PORTS).unwrap_or(u16::MAX);
-        tried = TcpListener::bind((Ipv4Addr::LOCALHOST, port));
-        if tried.is_ok() {
-            break;
-        }
-    }
-    tried?.local_addr()
+        TcpListener::bind((Ipv4Addr::LOCALHOST, u16::try_from(12_000 + n % PORTS).ok()?)).ok()
+    });
+    given_out.ok_or(io::ErrorKind::AddrInUse)?.local_addr()
 }
 
 /// Writes a file of a subject's.
