@@ -162,9 +162,8 @@ pub(super) fn route(
     if !held && let Some((link, slot)) = known.find(&shared.routes, (from, to)) {
         return outgoing.by_link(link, slot, stanza);
     }
-    let found = || shared.routes.with(from, to, |pair, route| (pair.clone(), route.clone()));
     if !held
-        && let Some((pair, route)) = found()
+        && let Some((pair, route)) = shared.routes.find(from, to)
         && outgoing.by_route(&pair, &route, stanza)
     {
         if let Route::Link { link, slot } = route {

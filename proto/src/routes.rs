@@ -146,10 +146,10 @@ impl<D, C> Route<D, C> {
 }
 
 impl<D, C> Routes<D, C> {
-    /// Gives `look` the pair and where its stanzas go, if there is a route; both names are normalised. Whoever writes a
-    /// route waits meanwhile, and `look` may not ask for one.
-    pub fn with<T>(&self, local: &str, remote: &str, look: impl FnOnce(&Pair, &Route<D, C>) -> T) -> Option<T> {
-        self.table.with(&(local, remote), look)
+    /// The pair and where its stanzas go, if there is a route; both names are normalised.
+    #[must_use]
+    pub fn find(&self, local: &str, remote: &str) -> Option<(Pair, Route<D, C>)> {
+        self.table.with(&(local, remote), |pair, route| (pair.clone(), route.clone()))
     }
 
     /// How often a route to a link was changed or removed: while it is the same, each that was found stays true.
